@@ -1,0 +1,3 @@
+module github.com/targetgroupcontroller/targetgroupcontroller
+
+go 1.26.0
