@@ -1,0 +1,115 @@
+package elb
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Kind says what an error means for whoever made the call: whether to try
+// again, when, and who can help.
+type Kind string
+
+// The kinds of errors. Their words appear in conditions, events and metrics.
+const (
+	// KindNone is the kind of no error.
+	KindNone Kind = ""
+	// GroupNotFound: the target group does not exist (any more).
+	GroupNotFound Kind = "TargetGroupNotFound"
+	// Throttled: the account's call budget is spent. Safe to repeat, later.
+	Throttled Kind = "Throttled"
+	// AccessDenied: the credentials are valid but may not do this.
+	AccessDenied Kind = "AccessDenied"
+	// CredentialsInvalid: there are no credentials, or they are expired or unknown to AWS.
+	CredentialsInvalid Kind = "CredentialsInvalid"
+	// InvalidTarget: AWS refuses a target of the call, by address, family or state.
+	InvalidTarget Kind = "InvalidTarget"
+	// ZoneRequired: an address lies outside the group's VPC and needs a zone.
+	ZoneRequired Kind = "ZoneRequired"
+	// TooManyTargets: the group or its load balancer is at its quota.
+	TooManyTargets Kind = "TooManyTargets"
+	// InvalidRequest: AWS refuses the request as malformed or not applicable.
+	InvalidRequest Kind = "InvalidRequest"
+	// Unreachable: no answer came, or no connection; the call may have been applied.
+	Unreachable Kind = "Unreachable"
+	// Unavailable: AWS answered that it failed; the call may have been applied.
+	Unavailable Kind = "Unavailable"
+)
+
+// Error is a failed ELBv2 call.
+type Error struct {
+	Op      string // the action, such as RegisterTargets
+	Kind    Kind
+	Code    string // AWS's error code, empty when AWS did not answer
+	Message string // AWS's or the network's words
+	Err     error  // the cause, if any
+}
+
+// Error says which call failed, how, and in whose words.
+func (e *Error) Error() string {
+	if e.Code == "" {
+		return fmt.Sprintf("%s: %s: %s", e.Op, e.Kind, e.Message)
+	}
+	return fmt.Sprintf("%s: %s (%s): %s", e.Op, e.Kind, e.Code, e.Message)
+}
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// KindOf is the kind of err: KindNone for nil, Unreachable for a context that
+// ended and for any error that is not an *Error.
+func KindOf(err error) Kind {
+	if err == nil {
+		return KindNone
+	}
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return Unreachable
+}
+
+// ErrorCode gives the kind for an error code of AWS with its message. It is the
+// one place where AWS's codes are told apart. status is the HTTP status.
+func ErrorCode(code, message string, status int) Kind {
+	if kind, known := kindOfCode[code]; known {
+		return kind
+	}
+	switch {
+	case code == "ValidationError" && zoneRequired(message):
+		return ZoneRequired
+	case status >= 500:
+		return Unavailable
+	}
+	return InvalidRequest
+}
+
+// kindOfCode lists the codes that ELBv2, its gateway and STS answer with.
+var kindOfCode = map[string]Kind{
+	"TargetGroupNotFound":             GroupNotFound,
+	"Throttling":                      Throttled,
+	"ThrottlingException":             Throttled,
+	"RequestLimitExceeded":            Throttled,
+	"TooManyRequestsException":        Throttled,
+	"AccessDenied":                    AccessDenied,
+	"AccessDeniedException":           AccessDenied,
+	"UnauthorizedOperation":           AccessDenied,
+	"OptInRequired":                   AccessDenied,
+	"ExpiredToken":                    CredentialsInvalid,
+	"ExpiredTokenException":           CredentialsInvalid,
+	"InvalidClientTokenId":            CredentialsInvalid,
+	"MissingAuthenticationToken":      CredentialsInvalid,
+	"SignatureDoesNotMatch":           CredentialsInvalid,
+	"UnrecognizedClientException":     CredentialsInvalid,
+	"InvalidTarget":                   InvalidTarget,
+	"TooManyTargets":                  TooManyTargets,
+	"TooManyRegistrationsForTargetId": TooManyTargets,
+	"HealthUnavailable":               Unavailable,
+	"ServiceUnavailable":              Unavailable,
+	"InternalFailure":                 Unavailable,
+}
+
+// zoneRequired recognises the only mark by which AWS tells that an address
+// lies outside the VPC: the words of a ValidationError.
+func zoneRequired(message string) bool {
+	return strings.Contains(strings.ToLower(message), "must specify an availability zone")
+}
