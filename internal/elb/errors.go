@@ -4,36 +4,39 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
 // Kind says what an error means for whoever made the call: whether to try
 // again, when, and who can help.
 type Kind string
 
-// The kinds of errors. Their words appear in conditions, events and metrics.
+// The kinds of errors. Each is also a target.Reason, so the word in a condition
+// or metric is the same whatever made it.
 const (
 	// KindNone is the kind of no error.
 	KindNone Kind = ""
 	// GroupNotFound: the target group does not exist (any more).
-	GroupNotFound Kind = "TargetGroupNotFound"
+	GroupNotFound = Kind(target.TargetGroupNotFound)
 	// Throttled: the account's call budget is spent. Safe to repeat, later.
-	Throttled Kind = "Throttled"
+	Throttled = Kind(target.Throttled)
 	// AccessDenied: the credentials are valid but may not do this.
-	AccessDenied Kind = "AccessDenied"
+	AccessDenied = Kind(target.AccessDenied)
 	// CredentialsInvalid: there are no credentials, or they are expired or unknown to AWS.
-	CredentialsInvalid Kind = "CredentialsInvalid"
+	CredentialsInvalid = Kind(target.CredentialsInvalid)
 	// InvalidTarget: AWS refuses a target of the call, by address, family or state.
-	InvalidTarget Kind = "InvalidTarget"
+	InvalidTarget = Kind(target.InvalidTarget)
 	// ZoneRequired: an address lies outside the group's VPC and needs a zone.
-	ZoneRequired Kind = "ZoneRequired"
+	ZoneRequired = Kind(target.ZoneRequired)
 	// TooManyTargets: the group or its load balancer is at its quota.
-	TooManyTargets Kind = "TooManyTargets"
+	TooManyTargets = Kind(target.TooManyTargets)
 	// InvalidRequest: AWS refuses the request as malformed or not applicable.
-	InvalidRequest Kind = "InvalidRequest"
+	InvalidRequest = Kind(target.InvalidRequest)
 	// Unreachable: no answer came, or no connection; the call may have been applied.
-	Unreachable Kind = "Unreachable"
+	Unreachable = Kind(target.Unreachable)
 	// Unavailable: AWS answered that it failed; the call may have been applied.
-	Unavailable Kind = "Unavailable"
+	Unavailable = Kind(target.AWSUnavailable)
 )
 
 // Error is a failed ELBv2 call.
@@ -52,6 +55,9 @@ func (e *Error) Error() string {
 	}
 	return fmt.Sprintf("%s: %s (%s): %s", e.Op, e.Kind, e.Code, e.Message)
 }
+
+// Reason is the kind as the reason that conditions, events and metrics bear.
+func (k Kind) Reason() target.Reason { return target.Reason(k) }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }

@@ -1,0 +1,274 @@
+package desired
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Verdict is what should become of an endpoint.
+type Verdict int
+
+// The verdicts, in the order in which they prevail when two bindings, or an old
+// and a new pod on one address, disagree.
+const (
+	// Leave: it should be no target; registered, it is deregistered.
+	Leave Verdict = iota
+	// Keep: if it is a target it stays one; if not, it does not become one.
+	Keep
+	// Want: it should be a target.
+	Want
+)
+
+// Candidate is an endpoint with the verdict on it.
+type Candidate struct {
+	target.Key
+	Verdict Verdict
+	Reason  target.Reason
+	Pod     PodRef
+	// Bindings are those the endpoint belongs to, ordered.
+	Bindings []BindingID
+	// Since is when the pod became ready, or was deleted; zero if unknown.
+	Since time.Time
+	// GraceEnds is when a pod that leaves is killed; zero otherwise.
+	GraceEnds time.Time
+}
+
+// PodRef names a pod. Empty for an endpoint without one.
+type PodRef struct{ Namespace, Name, UID string }
+
+// Problem is what keeps a binding from being understood.
+type Problem struct {
+	Binding BindingID
+	Reason  target.Reason
+	// Message names the field, its value and the remedy.
+	Message string
+}
+
+// Wanted is the decision about a group.
+type Wanted struct {
+	// Candidates are all endpoints considered, one a key, ordered by key.
+	Candidates []Candidate
+	// Problems are the bindings that could not be understood, ordered.
+	Problems []Problem
+	// HoldOthers: targets that are no candidates must stay, because a binding
+	// that may want them could not be understood.
+	HoldOthers bool
+	// LookAgain: a pod was not in the cache yet, so the decision rests on its
+	// slice alone.
+	LookAgain bool
+}
+
+// For decides about all endpoints of a group's bindings. The order of bindings,
+// slices and endpoints in facts makes no difference.
+func For(facts Facts) Wanted {
+	var wanted Wanted
+	var all []Candidate
+	for _, binding := range facts.Bindings {
+		candidates, problem := candidatesOf(binding, facts.Family)
+		all = append(all, candidates...)
+		if problem != nil {
+			wanted.Problems = append(wanted.Problems, *problem)
+			wanted.HoldOthers = wanted.HoldOthers || binding.Service.Existence != SeenDeleted
+		}
+	}
+	wanted.Candidates = merge(all)
+	wanted.LookAgain = slices.ContainsFunc(all, func(c Candidate) bool { return c.Reason == target.PodNotSeenYet })
+	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.compare(b.Binding) })
+	return wanted
+}
+
+// candidatesOf decides about the endpoints of one binding.
+func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem) {
+	problem := problemOf(binding)
+	if problem != nil && !binding.Deleting {
+		return nil, problem
+	}
+	var found []Candidate
+	for _, slice := range binding.Slices {
+		for _, port := range portsOf(binding, slice) {
+			found = append(found, judgeAll(binding, slice, port, family)...)
+		}
+	}
+	return guardEmpty(merge(found)), nil
+}
+
+// problemOf tells what is wrong with the Service or the port, if anything.
+func problemOf(binding Binding) *Problem {
+	switch service := binding.Service; {
+	case service.Existence == NeverSeen:
+		return &Problem{binding.ID, target.ServiceNotFound,
+			"the Service does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile"}
+	case service.Existence == SeenDeleted:
+		return &Problem{binding.ID, target.ServiceDeleted,
+			"the Service was deleted, so its targets are deregistered: create it again, or delete the binding"}
+	case !slices.ContainsFunc(service.Ports, binding.Port.names):
+		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
+			"the Service has no port %q but %s: correct the binding's port; no target is deregistered meanwhile",
+			binding.Port, listPorts(service.Ports))}
+	}
+	return nil
+}
+
+func listPorts(ports []ServicePort) string {
+	if len(ports) == 0 {
+		return "none at all"
+	}
+	names := make([]string, len(ports))
+	for i, port := range ports {
+		names[i] = strings.TrimSpace(fmt.Sprintf("%d %s", port.Number, port.Name))
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+// names tells whether p refers to port.
+func (p PortRef) names(port ServicePort) bool {
+	if p.Name != "" {
+		return port.Name == p.Name
+	}
+	return port.Number == p.Number
+}
+
+// portsOf lists the numbers under which the slice serves the binding's port.
+// Slices bear the names of the Service's ports but their own numbers: a named
+// targetPort may be another number in each pod, hence in each slice.
+func portsOf(binding Binding, slice Slice) []uint16 {
+	var numbers []uint16
+	for _, servicePort := range binding.Service.Ports {
+		if !binding.Port.names(servicePort) {
+			continue
+		}
+		for _, port := range slice.Ports {
+			if port.Name == servicePort.Name && port.Number != 0 {
+				numbers = append(numbers, port.Number)
+			}
+		}
+	}
+	return numbers
+}
+
+func judgeAll(binding Binding, slice Slice, port uint16, family target.Family) []Candidate {
+	var judged []Candidate
+	for _, endpoint := range slice.Endpoints {
+		addr := endpoint.Addr.Unmap()
+		if !addr.IsValid() || target.FamilyOf(addr) != family {
+			continue
+		}
+		candidate := judge(binding, endpoint)
+		candidate.Key = target.Key{Addr: addr, Port: port}
+		judged = append(judged, candidate)
+	}
+	return judged
+}
+
+// judge decides about one endpoint as if it were the only one.
+func judge(binding Binding, endpoint Endpoint) Candidate {
+	candidate := Candidate{Bindings: []BindingID{binding.ID}}
+	pod := endpoint.Pod
+	if pod.Known != NoPod {
+		candidate.Pod = PodRef{binding.ID.Namespace, pod.Name, pod.UID}
+	}
+	switch {
+	case binding.Deleting:
+		candidate.Verdict, candidate.Reason = Leave, target.BindingDeleted
+	case pod.Known == Seen:
+		candidate.judgePod(pod, binding.NodeNotReady)
+	case pod.Known == SeenGone:
+		candidate.Verdict, candidate.Reason = Leave, target.PodGone
+	case endpoint.Terminating:
+		candidate.Verdict, candidate.Reason = Leave, target.PodTerminating
+	case !endpoint.Ready:
+		candidate.Verdict, candidate.Reason = Leave, target.PodNotReady
+	case pod.Known == NotSeenYet:
+		candidate.Verdict, candidate.Reason = Want, target.PodNotSeenYet
+	default:
+		candidate.Verdict, candidate.Reason = Want, target.EndpointReady
+	}
+	return candidate
+}
+
+// judgePod decides by the pod itself, whose news travel faster than its slice's.
+func (c *Candidate) judgePod(pod Pod, policy NodePolicy) {
+	if pod.terminating() {
+		c.Since, c.GraceEnds = pod.Deleted, pod.GraceEnds
+	}
+	switch {
+	case pod.terminating() && pod.silentNode():
+		c.Verdict, c.Reason = Leave, target.NodeNotReady
+	case pod.terminating():
+		c.Verdict, c.Reason = Leave, target.PodTerminating
+	case pod.Finished:
+		c.Verdict, c.Reason = Leave, target.PodFinished
+	case pod.Ready:
+		c.Verdict, c.Reason, c.Since = Want, target.PodReady, pod.ReadySince
+	case pod.gatePending():
+		c.Verdict, c.Reason, c.Since = Want, target.GatePending, pod.ReadySince
+	case pod.silentNode() && policy != LeaveSilentNode:
+		c.Verdict, c.Reason = Keep, target.NodeNotReady
+	default:
+		c.Verdict, c.Reason = Leave, target.PodNotReady
+	}
+}
+
+// guardEmpty keeps what pods there are when a binding has none that is ready: a
+// load balancer sends to all of its targets when all are unhealthy, and answers
+// 503 when it has none. Pods evicted from silent nodes count: they may well run.
+func guardEmpty(candidates []Candidate) []Candidate {
+	if slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Verdict == Want }) {
+		return candidates
+	}
+	for i := range candidates {
+		switch candidates[i].Reason {
+		case target.PodNotReady:
+			candidates[i].Verdict, candidates[i].Reason = Keep, target.NoPodReady
+		case target.NodeNotReady:
+			candidates[i].Verdict = Keep
+		}
+	}
+	return candidates
+}
+
+// merge brings candidates into order and makes one of those that share a key:
+// the one whose verdict prevails, with the bindings of all.
+func merge(candidates []Candidate) []Candidate {
+	sorted := slices.Clone(candidates)
+	slices.SortFunc(sorted, Candidate.compare)
+	var merged []Candidate
+	for _, candidate := range sorted {
+		last := len(merged) - 1
+		if last < 0 || merged[last].Key != candidate.Key {
+			merged = append(merged, candidate)
+			continue
+		}
+		merged[last].Bindings = unite(merged[last].Bindings, candidate.Bindings)
+	}
+	return merged
+}
+
+// compare orders candidates by key, the prevailing one of a key first.
+func (c Candidate) compare(other Candidate) int {
+	return cmp.Or(
+		c.Key.Compare(other.Key),
+		cmp.Compare(other.Verdict, c.Verdict),
+		cmp.Compare(c.Reason, other.Reason),
+		c.Since.Compare(other.Since),
+		cmp.Compare(c.Pod.UID, other.Pod.UID),
+		cmp.Compare(c.Pod.Name, other.Pod.Name),
+		slices.CompareFunc(c.Bindings, other.Bindings, BindingID.compare),
+	)
+}
+
+func (id BindingID) compare(other BindingID) int {
+	return cmp.Or(cmp.Compare(id.Namespace, other.Namespace), cmp.Compare(id.Name, other.Name))
+}
+
+func unite(a, b []BindingID) []BindingID {
+	united := slices.Concat(a, b)
+	slices.SortFunc(united, BindingID.compare)
+	return slices.Compact(united)
+}

@@ -1,0 +1,186 @@
+// Package desired decides which endpoints should be targets of a group, and why.
+//
+// For is a pure function of plain Facts. It asks nothing of Kubernetes or AWS,
+// so every decision of the project about a pod can be read here and tested with
+// a table.
+package desired
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Facts is what is known of one target group's bindings at one moment.
+type Facts struct {
+	// Family is the group's address family; endpoints of the other are passed over.
+	Family target.Family
+	// Bindings are all bindings that name the group, in any order.
+	Bindings []Binding
+}
+
+// BindingID names a binding: the namespace and name of a TargetGroupBinding, or
+// for the binding made of flags the Service's namespace and name.
+type BindingID struct{ Namespace, Name string }
+
+// String is namespace/name.
+func (id BindingID) String() string { return id.Namespace + "/" + id.Name }
+
+// Binding asks that the endpoints of a Service be targets of the group.
+type Binding struct {
+	ID BindingID
+	// Deleting: the binding is being deleted, so none of its endpoints is wanted.
+	Deleting bool
+	Service  Service
+	Port     PortRef
+	// NodeNotReady says what becomes of pods whose node fell silent.
+	NodeNotReady NodePolicy
+	// Slices are the EndpointSlices of the Service.
+	Slices []Slice
+}
+
+// NodePolicy says what becomes of a target whose node fell silent.
+type NodePolicy string
+
+// The policies for targets on silent nodes.
+const (
+	// HoldOnSilentNode keeps the target: the load balancer's own health checks
+	// know better than a control plane that lost sight of the node.
+	HoldOnSilentNode NodePolicy = "Hold"
+	// LeaveSilentNode takes the target out as any pod that is not ready.
+	LeaveSilentNode NodePolicy = "Deregister"
+)
+
+// Existence is what is known of an object's existence. To have never seen an
+// object is not to have seen it go: a misspelt name must not empty a group.
+type Existence int
+
+// The states of knowledge.
+const (
+	NeverSeen Existence = iota
+	Exists
+	SeenDeleted
+)
+
+// Service is what the decision needs of a Service.
+type Service struct {
+	Existence Existence
+	Ports     []ServicePort
+}
+
+// ServicePort is a port of a Service. Slices name their ports after it.
+type ServicePort struct {
+	Name   string
+	Number uint16
+}
+
+// PortRef names a port of the Service by name or, if Name is empty, by number.
+type PortRef struct {
+	Name   string
+	Number uint16
+}
+
+// String is the name, or the number in digits.
+func (p PortRef) String() string {
+	if p.Name != "" {
+		return p.Name
+	}
+	return strconv.Itoa(int(p.Number))
+}
+
+// Slice is an EndpointSlice: endpoints that share a list of ports.
+type Slice struct {
+	Ports     []SlicePort
+	Endpoints []Endpoint
+}
+
+// SlicePort is a port that all endpoints of a slice serve on.
+type SlicePort struct {
+	Name   string
+	Number uint16
+}
+
+// Endpoint is one address of a slice with what is known of the pod behind it.
+type Endpoint struct {
+	Addr netip.Addr
+	// Ready is the endpoint's condition, true when the slice leaves it open.
+	Ready bool
+	// Terminating is the endpoint's condition, false when the slice leaves it open.
+	Terminating bool
+	Pod         Pod
+}
+
+// PodKnowledge is what is known of the pod behind an endpoint.
+type PodKnowledge int
+
+// The states of knowledge of a pod.
+const (
+	// NoPod: the endpoint names no pod; someone wrote the slice by hand.
+	NoPod PodKnowledge = iota
+	// NotSeenYet: the pod is not in the cache, and was not seen to be deleted.
+	NotSeenYet
+	// Seen: the pod is in the cache, with the UID the endpoint names.
+	Seen
+	// SeenGone: the pod was deleted; the slice has not caught up.
+	SeenGone
+)
+
+// Pod is what the decision needs of a pod. Only Known, Name and UID have meaning unless
+// the pod was Seen.
+type Pod struct {
+	Known           PodKnowledge
+	Name            string
+	UID             string
+	Ready           bool
+	ContainersReady bool
+	// ReadySince is when the condition that makes the pod a target came true:
+	// ContainersReady for a pod with gates, Ready for others. Zero if unknown.
+	ReadySince time.Time
+	// Finished: the pod's phase is Succeeded or Failed.
+	Finished bool
+	// Deleted is when the deletion was asked for; zero for a pod that stays.
+	Deleted time.Time
+	// GraceEnds is when the pod is killed at the latest; zero for a pod that stays.
+	GraceEnds time.Time
+	Gates     []Gate
+}
+
+// Gate is a readiness gate of a pod.
+type Gate struct {
+	// Ours: the controller opens it, by the target's health.
+	Ours bool
+	Open bool
+}
+
+// terminating tells whether the pod is on its way out.
+func (p Pod) terminating() bool { return !p.Deleted.IsZero() }
+
+// gatePending tells whether gates of ours, and nothing else, keep the pod from
+// being ready.
+func (p Pod) gatePending() bool {
+	ours := false
+	for _, gate := range p.Gates {
+		if !gate.Open && !gate.Ours {
+			return false
+		}
+		ours = ours || !gate.Open
+	}
+	return p.ContainersReady && ours
+}
+
+// silentNode tells whether the pod is not ready although its containers are and
+// all gates are open. A kubelet never reports that; the control plane does,
+// when it lost sight of the pod's node.
+func (p Pod) silentNode() bool {
+	if p.Ready || !p.ContainersReady {
+		return false
+	}
+	for _, gate := range p.Gates {
+		if !gate.Open {
+			return false
+		}
+	}
+	return true
+}

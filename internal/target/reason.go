@@ -1,0 +1,106 @@
+package target
+
+// Reason is why something is so: why a pod is a target or not, why a target is
+// held, why a binding is not ready. The same word appears in conditions,
+// events, metrics, tables and tests, and once released it is never changed or
+// reused for something else.
+type Reason string
+
+// Why an endpoint is a target.
+const (
+	// PodReady: the pod is Ready and not terminating.
+	PodReady Reason = "PodReady"
+	// GatePending: the pod's containers are ready and only a readiness gate of
+	// ours is still closed, which can open no other way.
+	GatePending Reason = "GatePending"
+	// EndpointReady: the endpoint is ready and no pod stands behind it.
+	EndpointReady Reason = "EndpointReady"
+	// PodNotSeenYet: the endpoint is ready and its pod is not in the cache yet.
+	PodNotSeenYet Reason = "PodNotSeenYet"
+)
+
+// Why an endpoint is no target.
+const (
+	// PodNotReady: the pod, or an endpoint without a pod, is not ready.
+	PodNotReady Reason = "PodNotReady"
+	// PodTerminating: the pod is being deleted.
+	PodTerminating Reason = "PodTerminating"
+	// PodGone: the pod that was registered exists no more.
+	PodGone Reason = "PodGone"
+	// PodFinished: all containers of the pod have ended for good.
+	PodFinished Reason = "PodFinished"
+	// BindingDeleted: the binding that asked for the target is being deleted.
+	BindingDeleted Reason = "BindingDeleted"
+	// ServiceDeleted: the binding's Service was seen to be deleted.
+	ServiceDeleted Reason = "ServiceDeleted"
+	// Unexplained: nothing of ours accounts for the target.
+	Unexplained Reason = "Unexplained"
+)
+
+// Why a target stays although nothing wants it, or a wanted one is left out.
+const (
+	// NoPodReady: no pod of the binding is ready while pods still exist; the
+	// load balancer does better with unhealthy targets than with none.
+	NoPodReady Reason = "NoPodReady"
+	// NodeNotReady: the pod is not ready only because its node fell silent.
+	NodeNotReady Reason = "NodeNotReady"
+	// LastHealthyTarget: the pod leaves but is the only healthy target.
+	LastHealthyTarget Reason = "LastHealthyTarget"
+	// TakeoverUnconfirmed: so many targets are unexplained that the group may
+	// belong to someone else.
+	TakeoverUnconfirmed Reason = "TakeoverUnconfirmed"
+	// TooManyTargets: the group or its load balancer is at its quota.
+	TooManyTargets Reason = "TooManyTargets"
+)
+
+// Why a binding is ready or not.
+const (
+	// Synced: everything wanted is registered and nothing else is.
+	Synced Reason = "Synced"
+	// Syncing: calls are under way or wait for their turn.
+	Syncing Reason = "Syncing"
+	// InvalidBinding: a field of the binding cannot be used.
+	InvalidBinding Reason = "InvalidBinding"
+	// ServiceNotFound: the Service does not exist and was never seen.
+	ServiceNotFound Reason = "ServiceNotFound"
+	// PortNotFound: the Service has no such port.
+	PortNotFound Reason = "PortNotFound"
+	// TargetGroupNotFound: the target group does not exist.
+	TargetGroupNotFound Reason = "TargetGroupNotFound"
+	// TargetTypeMismatch: the group is not of type ip.
+	TargetTypeMismatch Reason = "TargetTypeMismatch"
+	// AddressFamilyMismatch: the binding expects another address family than the group has.
+	AddressFamilyMismatch Reason = "AddressFamilyMismatch"
+	// VPCMismatch: the binding expects the group in another VPC.
+	VPCMismatch Reason = "VPCMismatch"
+	// RegionUnknown: neither the binding nor the configuration names a region.
+	RegionUnknown Reason = "RegionUnknown"
+	// AccessDenied: the credentials may not make the call.
+	AccessDenied Reason = "AccessDenied"
+	// CredentialsInvalid: there are no credentials, or they are expired or unknown.
+	CredentialsInvalid Reason = "CredentialsInvalid"
+	// Throttled: the account's call budget is spent.
+	Throttled Reason = "Throttled"
+	// InvalidTarget: AWS refuses a target.
+	InvalidTarget Reason = "InvalidTarget"
+	// ZoneRequired: an address lies outside the group's VPC and no zone was accepted.
+	ZoneRequired Reason = "ZoneRequired"
+	// InvalidRequest: AWS refuses the request.
+	InvalidRequest Reason = "InvalidRequest"
+	// Unreachable: AWS could not be reached or gave no answer.
+	Unreachable Reason = "Unreachable"
+	// AWSUnavailable: AWS answered that it failed.
+	AWSUnavailable Reason = "AWSUnavailable"
+)
+
+// What happened: the reasons of events.
+const (
+	// Registered: targets were added to the group.
+	Registered Reason = "Registered"
+	// Deregistered: targets were taken out of the group.
+	Deregistered Reason = "Deregistered"
+	// Held: targets stay although nothing wants them.
+	Held Reason = "Held"
+	// Drift: someone else changed the group, and it is repaired.
+	Drift Reason = "Drift"
+)
