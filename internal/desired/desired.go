@@ -55,9 +55,9 @@ type Wanted struct {
 	Candidates []Candidate
 	// Problems are the bindings that could not be understood, ordered.
 	Problems []Problem
-	// HoldOthers: targets that are no candidates must stay, because a binding
-	// that may want them could not be understood.
-	HoldOthers bool
+	// HoldOthers, if not empty, is why targets that are no candidates must stay:
+	// a binding that may want them could not be understood.
+	HoldOthers target.Reason
 	// LookAgain: a pod was not in the cache yet, so the decision rests on its
 	// slice alone.
 	LookAgain bool
@@ -73,13 +73,24 @@ func For(facts Facts) Wanted {
 		all = append(all, candidates...)
 		if problem != nil {
 			wanted.Problems = append(wanted.Problems, *problem)
-			wanted.HoldOthers = wanted.HoldOthers || binding.Service.Existence != SeenDeleted
 		}
 	}
 	wanted.Candidates = merge(all)
 	wanted.LookAgain = slices.ContainsFunc(all, func(c Candidate) bool { return c.Reason == target.PodNotSeenYet })
-	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.compare(b.Binding) })
+	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.Compare(b.Binding) })
+	wanted.HoldOthers = holdReason(wanted.Problems)
 	return wanted
+}
+
+// holdReason is the first problem that leaves it open which targets are wanted.
+// A Service seen to be deleted leaves nothing open.
+func holdReason(problems []Problem) target.Reason {
+	for _, problem := range problems {
+		if problem.Reason != target.ServiceDeleted {
+			return problem.Reason
+		}
+	}
+	return ""
 }
 
 // candidatesOf decides about the endpoints of one binding.
@@ -259,16 +270,17 @@ func (c Candidate) compare(other Candidate) int {
 		c.Since.Compare(other.Since),
 		cmp.Compare(c.Pod.UID, other.Pod.UID),
 		cmp.Compare(c.Pod.Name, other.Pod.Name),
-		slices.CompareFunc(c.Bindings, other.Bindings, BindingID.compare),
+		slices.CompareFunc(c.Bindings, other.Bindings, BindingID.Compare),
 	)
 }
 
-func (id BindingID) compare(other BindingID) int {
+// Compare orders bindings by namespace, then by name.
+func (id BindingID) Compare(other BindingID) int {
 	return cmp.Or(cmp.Compare(id.Namespace, other.Namespace), cmp.Compare(id.Name, other.Name))
 }
 
 func unite(a, b []BindingID) []BindingID {
 	united := slices.Concat(a, b)
-	slices.SortFunc(united, BindingID.compare)
+	slices.SortFunc(united, BindingID.Compare)
 	return slices.Compact(united)
 }

@@ -1,0 +1,221 @@
+// Package report says what people should see of a group: the status and
+// conditions of its bindings, and the events that tell what happened.
+//
+// Of is pure; what it returns are plain values that internal/kube writes.
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Input is everything that is known of a group after a round.
+type Input struct {
+	Group    target.Group
+	Bindings []desired.BindingID
+	Wanted   desired.Wanted
+	Have     plan.Observation
+	// Plan is what is left to do after Outcome.
+	Plan    plan.Plan
+	Outcome plan.Outcome
+}
+
+// Binding is what people should see of one binding.
+type Binding struct {
+	ID     desired.BindingID
+	Counts Counts
+	// Targets are those that we answer for: registered by us or found as wanted.
+	Targets []target.Key
+	Ready   Condition
+	Held    Condition
+}
+
+// Counts are the numbers of a binding's targets. Targets that no endpoint
+// accounts for, such as those of pods long gone, count for every binding of the
+// group.
+type Counts struct {
+	// Desired should be registered.
+	Desired int
+	// Registered are, and do not drain; held ones included.
+	Registered int
+	// Healthy are registered and healthy.
+	Healthy int
+	// Draining were deregistered and are still listed.
+	Draining int
+	// Held are registered although nothing wants them.
+	Held int
+}
+
+// Condition is a condition of a binding.
+type Condition struct {
+	True    bool
+	Reason  target.Reason
+	Message string
+}
+
+// Of reports on all bindings of a group, in the order of in.Bindings.
+func Of(in Input) []Binding {
+	owners := map[target.Key][]desired.BindingID{}
+	for _, candidate := range in.Wanted.Candidates {
+		owners[candidate.Key] = candidate.Bindings
+	}
+	reports := make([]Binding, len(in.Bindings))
+	for i, id := range in.Bindings {
+		of := func(key target.Key) bool {
+			bindings, known := owners[key]
+			return !known || slices.Contains(bindings, id)
+		}
+		r := Binding{ID: id, Counts: count(in, of)}
+		for _, key := range in.Have.Ours.Keys() {
+			if of(key) {
+				r.Targets = append(r.Targets, key)
+			}
+		}
+		r.Ready = readiness(in, id, r.Counts)
+		r.Held = holding(in.Plan.Held, of)
+		reports[i] = r
+	}
+	return reports
+}
+
+// Failed reports on a binding whose group could not be worked on at all.
+func Failed(previous Binding, reason target.Reason, message string) Binding {
+	previous.Ready = Condition{Reason: reason, Message: message}
+	return previous
+}
+
+func count(in Input, of func(target.Key) bool) Counts {
+	var c Counts
+	for _, candidate := range in.Wanted.Candidates {
+		if candidate.Verdict == desired.Want && of(candidate.Key) {
+			c.Desired++
+		}
+	}
+	for _, observed := range in.Have.Targets {
+		switch {
+		case !of(observed.Key):
+		case observed.Health.State.Leaving():
+			c.Draining++
+		case observed.Health.State == target.Healthy:
+			c.Healthy++
+			c.Registered++
+		default:
+			c.Registered++
+		}
+	}
+	for _, change := range in.Plan.Held {
+		if of(change.Key) {
+			c.Held++
+		}
+	}
+	return c
+}
+
+// readiness names the gravest thing that keeps the binding from being in line.
+func readiness(in Input, id desired.BindingID, counts Counts) Condition {
+	for _, problem := range in.Wanted.Problems {
+		if problem.Binding == id {
+			return Condition{Reason: problem.Reason, Message: problem.Message}
+		}
+	}
+	if len(in.Outcome.Failures) > 0 {
+		failure := in.Outcome.Failures[0]
+		return Condition{Reason: failure.Reason, Message: describeFailure(failure)}
+	}
+	if left := in.Plan.LeftOut; len(left) > 0 {
+		return Condition{Reason: left[0].Reason, Message: fmt.Sprintf(
+			"%s left out: %s", targets(len(left)), list(left))}
+	}
+	if !in.Plan.Empty() {
+		return Condition{Reason: target.Syncing, Message: fmt.Sprintf(
+			"%d to register, %d to deregister", len(in.Plan.Register), len(in.Plan.Deregister))}
+	}
+	return Condition{True: true, Reason: target.Synced, Message: describeSynced(in.Group, counts)}
+}
+
+func describeSynced(group target.Group, counts Counts) string {
+	message := fmt.Sprintf("%s registered, %d healthy", targets(counts.Registered), counts.Healthy)
+	if !group.InUse() {
+		message += "; no load balancer uses the target group, so none will become healthy: add a listener that forwards to it"
+	}
+	return message
+}
+
+func describeFailure(failure plan.Failure) string {
+	call := failure.Op
+	if n := len(failure.Changes); n > 0 {
+		call += " of " + targets(n)
+	}
+	message := call + " failed: " + failure.Message
+	if remedy := remedies[failure.Reason]; remedy != "" {
+		message += ": " + remedy
+	}
+	return message
+}
+
+// remedies say what the user can do about a call that failed.
+var remedies = map[target.Reason]string{
+	target.AccessDenied:        "allow the action on this target group in the controller's IAM policy",
+	target.CredentialsInvalid:  "check the controller's AWS credentials, its ServiceAccount's role and the clock",
+	target.TargetGroupNotFound: "create the target group, or correct the binding",
+	target.Throttled:           "the account's API budget is spent; the call is repeated by itself",
+	target.Unreachable:         "check the network, the region and the endpoint; the call is repeated by itself",
+	target.AWSUnavailable:      "the call is repeated by itself",
+}
+
+// holding tells what a guard leaves in the group, and why.
+func holding(held []plan.Change, of func(target.Key) bool) Condition {
+	mine := slices.DeleteFunc(slices.Clone(held), func(change plan.Change) bool { return !of(change.Key) })
+	if len(mine) == 0 {
+		return Condition{Reason: target.Synced, Message: "no target is held"}
+	}
+	reason := mine[0].Reason
+	return Condition{True: true, Reason: reason, Message: fmt.Sprintf(
+		"%s held: %s. %s", targets(len(mine)), list(mine), holdWords[reason])}
+}
+
+// holdWords explain each guard to whoever reads the condition.
+var holdWords = map[target.Reason]string{
+	target.NoPodReady:          "No pod is ready; the load balancer decides by its own health checks which to use",
+	target.NodeNotReady:        "The node fell silent; the load balancer's health checks decide",
+	target.LastHealthyTarget:   "It is the only healthy target while others come",
+	target.TakeoverUnconfirmed: "Nothing of this cluster explains them, and they are too many to be left-overs: set spec.takeover to Confirmed to remove them",
+	target.ServiceNotFound:     "They go or stay once the Service can be read",
+	target.PortNotFound:        "They go or stay once the port can be found",
+}
+
+// targets is n with its noun.
+func targets(n int) string {
+	if n == 1 {
+		return "1 target"
+	}
+	return fmt.Sprintf("%d targets", n)
+}
+
+// listed bounds how many targets a message names.
+const listed = 8
+
+// list names targets with their reasons, one reason once.
+func list(changes []plan.Change) string {
+	byReason := map[target.Reason][]string{}
+	for i, change := range changes {
+		if i < listed {
+			byReason[change.Reason] = append(byReason[change.Reason], change.Key.String())
+		}
+	}
+	var parts []string
+	for reason, keys := range byReason {
+		parts = append(parts, fmt.Sprintf("%s (%s)", strings.Join(keys, ", "), reason))
+	}
+	slices.SortFunc(parts, cmp.Compare[string])
+	if more := len(changes) - listed; more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(parts, ", ")
+}
