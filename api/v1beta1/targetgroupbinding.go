@@ -1,0 +1,292 @@
+package v1beta1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// TargetGroupBinding keeps the targets of one ELBv2 target group of type ip in
+// step with the pods behind a Service. The target group, its listeners and its
+// load balancer are made elsewhere and are never changed.
+//
+// Several bindings may name one target group: it then holds the pods of all.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:path=targetgroupbindings,singular=targetgroupbinding,shortName=tgb,categories=all
+// +kubebuilder:printcolumn:name="Target-Group",type=string,JSONPath=`.status.targetGroupName`,description="Name of the target group"
+// +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.serviceRef.name`,description="Service whose pods are the targets"
+// +kubebuilder:printcolumn:name="Port",type=string,JSONPath=`.spec.serviceRef.port`,description="Port of the Service"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the target group holds what the binding asks for"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the binding is ready or not"
+// +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.desired`,description="Targets that should be registered"
+// +kubebuilder:printcolumn:name="Registered",type=integer,JSONPath=`.status.registered`,description="Targets that are registered"
+// +kubebuilder:printcolumn:name="Healthy",type=integer,JSONPath=`.status.healthy`,description="Registered targets that the load balancer calls healthy"
+// +kubebuilder:printcolumn:name="Draining",type=integer,JSONPath=`.status.draining`,description="Targets on their way out",priority=1
+// +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.held`,description="Targets that a guard keeps in the group",priority=1
+// +kubebuilder:printcolumn:name="ARN",type=string,JSONPath=`.status.targetGroupARN`,description="ARN of the target group",priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type TargetGroupBinding struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says which pods belong in which target group.
+	// +required
+	Spec TargetGroupBindingSpec `json:"spec"`
+
+	// status is what the controller found and did. Only the controller writes it.
+	// +optional
+	Status TargetGroupBindingStatus `json:"status,omitzero"`
+}
+
+// TargetGroupBindingList is a list of bindings.
+//
+// +kubebuilder:object:root=true
+type TargetGroupBindingList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []TargetGroupBinding `json:"items"`
+}
+
+// TargetGroupBindingSpec says which pods belong in which target group.
+//
+// Which target group a binding is about never changes in its life: to point
+// pods at another group, make a second binding, wait until its targets are
+// healthy, and delete the first.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.targetGroupARN) || has(self.targetGroupName)",fieldPath=".targetGroupARN",reason=FieldValueRequired,message="the binding names no target group: set either targetGroupARN or targetGroupName"
+// +kubebuilder:validation:XValidation:rule="!(has(self.targetGroupARN) && has(self.targetGroupName))",fieldPath=".targetGroupName",reason=FieldValueForbidden,message="targetGroupARN and targetGroupName are both set",messageExpression="'targetGroupName ' + self.targetGroupName + ' is set beside targetGroupARN: remove targetGroupName, the ARN alone names the group'"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupARN) || has(self.targetGroupARN) && self.targetGroupARN == oldSelf.targetGroupARN",fieldPath=".targetGroupARN",message="targetGroupARN cannot be changed",messageExpression="'targetGroupARN cannot be changed, it stays ' + oldSelf.targetGroupARN + ': make another binding for the other target group'"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupName) || has(self.targetGroupName) && self.targetGroupName == oldSelf.targetGroupName",fieldPath=".targetGroupName",message="targetGroupName cannot be changed",messageExpression="'targetGroupName cannot be changed, it stays ' + oldSelf.targetGroupName + ': make another binding for the other target group'"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.ipAddressType) || has(self.ipAddressType) && self.ipAddressType == oldSelf.ipAddressType",fieldPath=".ipAddressType",message="ipAddressType cannot be changed",messageExpression="'ipAddressType cannot be changed, it stays ' + oldSelf.ipAddressType + ': no target group ever changes its address family'"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.vpcID) || has(self.vpcID) && self.vpcID == oldSelf.vpcID",fieldPath=".vpcID",message="vpcID cannot be changed",messageExpression="'vpcID cannot be changed, it stays ' + oldSelf.vpcID + ': no target group ever moves to another VPC'"
+// +kubebuilder:validation:XValidation:rule="!has(self.assumeRoleExternalId) || has(self.iamRoleArnToAssume)",fieldPath=".assumeRoleExternalId",message="assumeRoleExternalId is set without a role: set iamRoleArnToAssume to the role that asks for it, or remove assumeRoleExternalId"
+// +kubebuilder:validation:XValidation:rule="!has(self.targetGroupName) || !has(oldSelf.targetGroupName) || self.?iamRoleArnToAssume == oldSelf.?iamRoleArnToAssume",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target group by targetGroupName, since the name may mean another group in another account: make another binding, or use targetGroupARN in it"
+// +kubebuilder:validation:XValidation:rule="!has(self.networking)",fieldPath=".networking",reason=FieldValueForbidden,message="networking is set, but security groups are not managed here: keep the rules that let the load balancer reach the pods where the load balancer is made, and remove networking"
+// +kubebuilder:validation:XValidation:rule="!has(self.nodeSelector)",fieldPath=".nodeSelector",reason=FieldValueForbidden,message="nodeSelector is set, but it chooses nodes for targets of type instance, and pods are targets of type ip: remove nodeSelector"
+type TargetGroupBindingSpec struct {
+	// targetGroupARN names the target group by its ARN; account and region are
+	// taken from it. Exactly one of targetGroupARN and targetGroupName is set.
+	// It cannot be changed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:elasticloadbalancing:[a-z]{2,}(-[a-z]+)+-[0-9]+:[0-9]{12}:targetgroup/[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?/[0-9a-f]{16,17}$')",message="targetGroupARN is not the ARN of a target group",messageExpression="'targetGroupARN \"' + self + '\" is not the ARN of a target group: it has the form arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID'"
+	TargetGroupARN string `json:"targetGroupARN,omitempty"`
+
+	// targetGroupName names the target group by its name, in the controller's
+	// region and in the account of its credentials or of iamRoleArnToAssume.
+	// Exactly one of targetGroupARN and targetGroupName is set. It cannot be
+	// changed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$')",message="targetGroupName is not the name of a target group",messageExpression="'targetGroupName \"' + self + '\" is not the name of a target group: it has 1 to 32 letters, digits and hyphens, with no hyphen at either end'"
+	TargetGroupName string `json:"targetGroupName,omitempty"`
+
+	// serviceRef is the Service whose pods are the targets, in the namespace of
+	// the binding, and the port of it that counts.
+	// +required
+	ServiceRef ServiceReference `json:"serviceRef"`
+
+	// targetType is the type of the target group. Pods can be targets of type
+	// ip only.
+	// +optional
+	// +kubebuilder:default=ip
+	// +kubebuilder:validation:XValidation:rule="self == 'ip'",message="targetType is instance, but pods can only be targets of type ip: name a target group of type ip (the type of a group cannot be changed) and set targetType to ip or leave it out"
+	TargetType TargetType `json:"targetType,omitempty"`
+
+	// ipAddressType is the address family of the target group. Left out, it is
+	// read from the group; set, it must be the group's own. It cannot be
+	// changed once set.
+	// +optional
+	IPAddressType IPAddressType `json:"ipAddressType,omitempty"`
+
+	// vpcID is the VPC of the target group. Left out, it is read from the group;
+	// set, it must be the group's own. It cannot be changed once set.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:XValidation:rule="self.matches('^vpc-([0-9a-f]{8}|[0-9a-f]{17})$')",message="vpcID is not the id of a VPC",messageExpression="'vpcID \"' + self + '\" is not the id of a VPC: it has the form vpc- and 8 or 17 hexadecimal digits, or can be left out'"
+	VPCID string `json:"vpcID,omitempty"`
+
+	// iamRoleArnToAssume is the role to assume for all calls about the target
+	// group, for groups in another account. It cannot be changed while
+	// targetGroupName is what names the group.
+	// +optional
+	// +kubebuilder:validation:MaxLength=640
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$')",message="iamRoleArnToAssume is not the ARN of a role",messageExpression="'iamRoleArnToAssume \"' + self + '\" is not the ARN of a role: it has the form arn:aws:iam::ACCOUNT:role/NAME'"
+	IAMRoleARNToAssume string `json:"iamRoleArnToAssume,omitempty"`
+
+	// assumeRoleExternalId is the external id that the trust policy of the role
+	// asks for. It is not a secret.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1224
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9_+=,.@:/-]{2,}$')",message="assumeRoleExternalId is not an external id: it has 2 to 1224 letters, digits and characters of _+=,.@:/-"
+	AssumeRoleExternalID string `json:"assumeRoleExternalId,omitempty"`
+
+	// takeover says what becomes of healthy targets in the group that nothing
+	// of this controller explains, such as those another tool registered:
+	// Guarded removes them only while they are a minority of the group and
+	// holds them otherwise; Confirmed removes them all. The removal of a target
+	// whose pod was seen to leave is never held back by this.
+	// +optional
+	// +kubebuilder:default=Guarded
+	Takeover Takeover `json:"takeover,omitempty"`
+
+	// nodeNotReady says what becomes of the pods of a node that is not ready or
+	// cannot be reached: Hold keeps those that are registered, since most often
+	// it is the node's report that fails and not its pods; Deregister takes
+	// them out.
+	// +optional
+	// +kubebuilder:default=Hold
+	NodeNotReady NodeNotReady `json:"nodeNotReady,omitempty"`
+
+	// targetGroupProtocol is accepted so that objects which bear it can move
+	// over. It has no effect: the target group's own protocol counts.
+	// +optional
+	TargetGroupProtocol Protocol `json:"targetGroupProtocol,omitempty"`
+
+	// multiClusterTargetGroup cannot be true: target groups that other clusters
+	// or tools also register in are not supported, their targets would be taken
+	// out. False, which says the same as leaving it out, is accepted so that
+	// objects which bear it can move over.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="!self",message="multiClusterTargetGroup is true, but a target group that other clusters register in is not supported and their targets would be taken out: give this cluster a target group of its own and remove multiClusterTargetGroup"
+	MultiClusterTargetGroup bool `json:"multiClusterTargetGroup,omitempty"`
+
+	// networking is refused: security groups are not managed here. The field is
+	// known only so that an object which bears it gets this answer and does not
+	// lose its rules unnoticed.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Networking *runtime.RawExtension `json:"networking,omitempty"`
+
+	// nodeSelector is refused: it chooses nodes for targets of type instance.
+	// The field is known only so that an object which bears it gets this answer.
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	NodeSelector *runtime.RawExtension `json:"nodeSelector,omitempty"`
+}
+
+// ServiceReference is a port of a Service in the namespace of the binding.
+//
+// +kubebuilder:validation:XValidation:rule="type(self.port) == int ? int(self.port) >= 1 && int(self.port) <= 65535 : string(self.port).matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",fieldPath=".port",message="port is neither the number nor the name of a port",messageExpression="'port ' + (type(self.port) == int ? string(int(self.port)) : '\"' + string(self.port) + '\"') + ' is neither the number nor the name of a port of a Service: numbers go from 1 to 65535, names have 1 to 63 lower-case letters, digits and inner hyphens'"
+type ServiceReference struct {
+	// name is the name of the Service.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",message="name is not the name of a Service",messageExpression="'name \"' + self + '\" is not the name of a Service: it has 1 to 63 lower-case letters, digits and inner hyphens'"
+	Name string `json:"name"`
+
+	// port is a port of the Service, by number or by name. The number is the
+	// one the Service serves on, not the one its pods listen on.
+	// +required
+	Port intstr.IntOrString `json:"port"`
+}
+
+// TargetType is what the targets of a target group are.
+//
+// +kubebuilder:validation:Enum=instance;ip
+type TargetType string
+
+// The target types that the field knows. Pods can be targets of TargetTypeIP only.
+const (
+	TargetTypeInstance TargetType = "instance"
+	TargetTypeIP       TargetType = "ip"
+)
+
+// IPAddressType is the address family of a target group.
+//
+// +kubebuilder:validation:Enum=ipv4;ipv6
+type IPAddressType string
+
+// The address families of target groups.
+const (
+	IPAddressTypeIPv4 IPAddressType = "ipv4"
+	IPAddressTypeIPv6 IPAddressType = "ipv6"
+)
+
+// Protocol is the protocol of a target group.
+//
+// +kubebuilder:validation:Enum=HTTP;HTTPS;TCP;TLS;UDP;TCP_UDP;QUIC;TCP_QUIC;GENEVE
+type Protocol string
+
+// Takeover says what becomes of healthy targets in the group that nothing of
+// this controller explains.
+//
+// +kubebuilder:validation:Enum=Guarded;Confirmed
+type Takeover string
+
+const (
+	// TakeoverGuarded removes unexplained healthy targets only while they are a
+	// minority of the group, and holds them otherwise.
+	TakeoverGuarded Takeover = "Guarded"
+	// TakeoverConfirmed removes them all.
+	TakeoverConfirmed Takeover = "Confirmed"
+)
+
+// NodeNotReady says what becomes of the pods of a node that is not ready or
+// cannot be reached.
+//
+// +kubebuilder:validation:Enum=Hold;Deregister
+type NodeNotReady string
+
+const (
+	// NodeNotReadyHold keeps the pods that are registered.
+	NodeNotReadyHold NodeNotReady = "Hold"
+	// NodeNotReadyDeregister takes them out.
+	NodeNotReadyDeregister NodeNotReady = "Deregister"
+)
+
+// TargetGroupBindingStatus is what the controller found and did.
+//
+// The counts are those of this binding at the time of the last look; other
+// bindings on the same target group count for themselves.
+type TargetGroupBindingStatus struct {
+	// observedGeneration is the generation of the spec that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// targetGroupARN is the target group that the spec names, once found.
+	// +optional
+	TargetGroupARN string `json:"targetGroupARN,omitempty"`
+
+	// targetGroupName is the name of that target group.
+	// +optional
+	TargetGroupName string `json:"targetGroupName,omitempty"`
+
+	// desired is how many targets should be registered.
+	// +optional
+	Desired int32 `json:"desired"`
+
+	// registered is how many targets are registered and not draining.
+	// +optional
+	Registered int32 `json:"registered"`
+
+	// healthy is how many of the registered targets the load balancer calls healthy.
+	// +optional
+	Healthy int32 `json:"healthy"`
+
+	// draining is how many targets are on their way out of the group.
+	// +optional
+	Draining int32 `json:"draining"`
+
+	// held is how many targets stay in the group only because a guard forbids
+	// their removal. The condition TargetsHeld says which guard.
+	// +optional
+	Held int32 `json:"held"`
+
+	// targets lists what the controller registered or confirmed for this binding
+	// and has not taken out, in the form address:port and in order. It is what
+	// the controller remembers across restarts.
+	// +optional
+	// +listType=atomic
+	Targets []string `json:"targets,omitempty"`
+
+	// conditions tell how the binding fares. Ready: the target group holds what
+	// the binding asks for. TargetsHeld: a guard keeps targets in the group.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
