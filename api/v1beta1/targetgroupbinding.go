@@ -63,7 +63,7 @@ type TargetGroupBindingList struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.ipAddressType) || has(self.ipAddressType) && self.ipAddressType == oldSelf.ipAddressType",fieldPath=".ipAddressType",message="ipAddressType cannot be changed",messageExpression="'ipAddressType cannot be changed, it stays ' + oldSelf.ipAddressType + ': no target group ever changes its address family'"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.vpcID) || has(self.vpcID) && self.vpcID == oldSelf.vpcID",fieldPath=".vpcID",message="vpcID cannot be changed",messageExpression="'vpcID cannot be changed, it stays ' + oldSelf.vpcID + ': no target group ever moves to another VPC'"
 // +kubebuilder:validation:XValidation:rule="!has(self.assumeRoleExternalId) || has(self.iamRoleArnToAssume)",fieldPath=".assumeRoleExternalId",message="assumeRoleExternalId is set without a role: set iamRoleArnToAssume to the role that asks for it, or remove assumeRoleExternalId"
-// +kubebuilder:validation:XValidation:rule="!has(self.targetGroupName) || !has(oldSelf.targetGroupName) || self.?iamRoleArnToAssume == oldSelf.?iamRoleArnToAssume",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target group by targetGroupName, since the name may mean another group in another account: make another binding, or use targetGroupARN in it"
+// +kubebuilder:validation:XValidation:rule="!has(self.targetGroupName) || !has(oldSelf.targetGroupName) || has(self.iamRoleArnToAssume) == has(oldSelf.iamRoleArnToAssume) && (!has(self.iamRoleArnToAssume) || self.iamRoleArnToAssume == oldSelf.iamRoleArnToAssume)",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target group by targetGroupName, since the name may mean another group in another account: make another binding, or use targetGroupARN in it"
 // +kubebuilder:validation:XValidation:rule="!has(self.networking)",fieldPath=".networking",reason=FieldValueForbidden,message="networking is set, but security groups are not managed here: keep the rules that let the load balancer reach the pods where the load balancer is made, and remove networking"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodeSelector)",fieldPath=".nodeSelector",reason=FieldValueForbidden,message="nodeSelector is set, but it chooses nodes for targets of type instance, and pods are targets of type ip: remove nodeSelector"
 type TargetGroupBindingSpec struct {
@@ -72,7 +72,7 @@ type TargetGroupBindingSpec struct {
 	// It cannot be changed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:elasticloadbalancing:[a-z]{2,}(-[a-z]+)+-[0-9]+:[0-9]{12}:targetgroup/[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?/[0-9a-f]{16,17}$')",message="targetGroupARN is not the ARN of a target group",messageExpression="'targetGroupARN \"' + self + '\" is not the ARN of a target group: it has the form arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:elasticloadbalancing:[a-z]{2,}(-[a-z]+)+-[0-9]+:[0-9]{12}:targetgroup/[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?/[0-9a-f]{16,17}$')",message="targetGroupARN is not the ARN of a target group: it has the form arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 
 	// targetGroupName names the target group by its name, in the controller's
@@ -81,7 +81,7 @@ type TargetGroupBindingSpec struct {
 	// changed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$')",message="targetGroupName is not the name of a target group",messageExpression="'targetGroupName \"' + self + '\" is not the name of a target group: it has 1 to 32 letters, digits and hyphens, with no hyphen at either end'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$')",message="targetGroupName is not the name of a target group: it has 1 to 32 letters, digits and hyphens, with no hyphen at either end"
 	TargetGroupName string `json:"targetGroupName,omitempty"`
 
 	// serviceRef is the Service whose pods are the targets, in the namespace of
@@ -93,7 +93,7 @@ type TargetGroupBindingSpec struct {
 	// ip only.
 	// +optional
 	// +kubebuilder:default=ip
-	// +kubebuilder:validation:XValidation:rule="self == 'ip'",message="targetType is instance, but pods can only be targets of type ip: name a target group of type ip (the type of a group cannot be changed) and set targetType to ip or leave it out"
+	// +kubebuilder:validation:XValidation:rule="self != 'instance'",message="targetType is instance, but pods can only be targets of type ip: name a target group of type ip (the type of a group cannot be changed) and set targetType to ip or leave it out"
 	TargetType TargetType `json:"targetType,omitempty"`
 
 	// ipAddressType is the address family of the target group. Left out, it is
@@ -106,7 +106,7 @@ type TargetGroupBindingSpec struct {
 	// set, it must be the group's own. It cannot be changed once set.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
-	// +kubebuilder:validation:XValidation:rule="self.matches('^vpc-([0-9a-f]{8}|[0-9a-f]{17})$')",message="vpcID is not the id of a VPC",messageExpression="'vpcID \"' + self + '\" is not the id of a VPC: it has the form vpc- and 8 or 17 hexadecimal digits, or can be left out'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^vpc-([0-9a-f]{8}|[0-9a-f]{17})$')",message="vpcID is not the id of a VPC: it has the form vpc- and 8 or 17 hexadecimal digits, or can be left out"
 	VPCID string `json:"vpcID,omitempty"`
 
 	// iamRoleArnToAssume is the role to assume for all calls about the target
@@ -114,7 +114,7 @@ type TargetGroupBindingSpec struct {
 	// targetGroupName is what names the group.
 	// +optional
 	// +kubebuilder:validation:MaxLength=640
-	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$')",message="iamRoleArnToAssume is not the ARN of a role",messageExpression="'iamRoleArnToAssume \"' + self + '\" is not the ARN of a role: it has the form arn:aws:iam::ACCOUNT:role/NAME'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$')",message="iamRoleArnToAssume is not the ARN of a role: it has the form arn:aws:iam::ACCOUNT:role/NAME"
 	IAMRoleARNToAssume string `json:"iamRoleArnToAssume,omitempty"`
 
 	// assumeRoleExternalId is the external id that the trust policy of the role
@@ -169,18 +169,17 @@ type TargetGroupBindingSpec struct {
 }
 
 // ServiceReference is a port of a Service in the namespace of the binding.
-//
-// +kubebuilder:validation:XValidation:rule="type(self.port) == int ? int(self.port) >= 1 && int(self.port) <= 65535 : string(self.port).matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",fieldPath=".port",message="port is neither the number nor the name of a port",messageExpression="'port ' + (type(self.port) == int ? string(int(self.port)) : '\"' + string(self.port) + '\"') + ' is neither the number nor the name of a port of a Service: numbers go from 1 to 65535, names have 1 to 63 lower-case letters, digits and inner hyphens'"
 type ServiceReference struct {
 	// name is the name of the Service.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",message="name is not the name of a Service",messageExpression="'name \"' + self + '\" is not the name of a Service: it has 1 to 63 lower-case letters, digits and inner hyphens'"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",message="name is not the name of a Service: it has 1 to 63 lower-case letters, digits and inner hyphens"
 	Name string `json:"name"`
 
 	// port is a port of the Service, by number or by name. The number is the
 	// one the Service serves on, not the one its pods listen on.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? int(self) >= 1 && int(self) <= 65535 : string(self).matches('^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",message="port is neither the number nor the name of a port of a Service: numbers go from 1 to 65535, names have 1 to 63 lower-case letters, digits and inner hyphens"
 	Port intstr.IntOrString `json:"port"`
 }
 
