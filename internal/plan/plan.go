@@ -9,6 +9,8 @@
 //	Leave    present       Deregister       Deregister    (1)
 //	-        present       Deregister (2)   Deregister    (2) (3)
 //	other    absent        nothing          nothing
+//	Want     uncertain     Register         Register
+//	other    uncertain     Deregister (2)   Deregister
 //
 //	(1) Held while it is the only healthy target and others come.
 //	(2) Held while a binding of the group cannot be understood.
@@ -64,6 +66,9 @@ type Observation struct {
 	Targets []target.Observed
 	// Ours are the targets that we registered, or found registered as wanted.
 	Ours target.Set
+	// Uncertain are the targets of calls whose reply was lost. They are called
+	// for again, whichever way is wanted, however they are listed.
+	Uncertain target.Set
 	// Zones are the addresses known to need a zone.
 	Zones map[netip.Addr]string
 	// Refused are the targets that AWS would not take, with when to try again.
@@ -109,15 +114,25 @@ func Make(wanted desired.Wanted, have Observation, policy Policy, now time.Time)
 		candidates[candidate.Key] = true
 		m.consider(candidate)
 	}
+	for _, key := range have.Uncertain.Keys() {
+		if _, listed := m.listed[key]; !listed {
+			m.listed[key] = target.Observed{Target: target.Target{Key: key}}
+		}
+	}
 	var unexplained []Change
 	for _, observed := range m.listed {
-		if !candidates[observed.Key] && !observed.Health.State.Leaving() {
+		if !candidates[observed.Key] && m.mayServe(observed) {
 			unexplained = append(unexplained, m.others(observed)...)
 		}
 	}
 	m.takeOver(unexplained)
 	m.guardLastHealthy()
 	return m.ordered()
+}
+
+// mayServe tells whether a target is registered as far as we can tell.
+func (m *maker) mayServe(observed target.Observed) bool {
+	return !observed.Health.State.Leaving() || m.have.Uncertain.Has(observed.Key)
 }
 
 type maker struct {
@@ -135,6 +150,7 @@ type maker struct {
 // consider files a candidate under what is to become of it.
 func (m *maker) consider(candidate desired.Candidate) {
 	observed, listed := m.listed[candidate.Key]
+	uncertain := m.have.Uncertain.Has(candidate.Key)
 	registered := listed && !observed.Health.State.Leaving()
 	change := Change{
 		Target:   target.Target{Key: candidate.Key, Zone: observed.Zone},
@@ -144,11 +160,11 @@ func (m *maker) consider(candidate desired.Candidate) {
 		Since:    candidate.Since,
 	}
 	switch {
-	case candidate.Verdict == desired.Want && registered:
+	case candidate.Verdict == desired.Want && registered && !uncertain:
 		m.plan.Stay = append(m.plan.Stay, change)
 	case candidate.Verdict == desired.Want:
-		m.register(change, listed)
-	case !registered:
+		m.register(change, listed || uncertain)
+	case !registered && !uncertain:
 	case candidate.Verdict == desired.Keep:
 		m.plan.Held = append(m.plan.Held, change)
 	default:
@@ -157,8 +173,9 @@ func (m *maker) consider(candidate desired.Candidate) {
 	}
 }
 
-// register files a wanted target that is not registered.
-func (m *maker) register(change Change, draining bool) {
+// register files a wanted target that is not registered. If its absence is not
+// explained, someone else removed it.
+func (m *maker) register(change Change, explained bool) {
 	change.Zone = m.have.Zones[change.Addr]
 	refusal, refused := m.have.Refused[change.Key]
 	switch {
@@ -172,7 +189,7 @@ func (m *maker) register(change Change, draining bool) {
 		m.plan.LeftOut = append(m.plan.LeftOut, change)
 		m.recheck(m.have.FullUntil)
 		return
-	case m.have.Ours.Has(change.Key) && !draining:
+	case m.have.Ours.Has(change.Key) && !explained:
 		change.Reason = target.Drift
 	}
 	m.plan.Register = append(m.plan.Register, change)
@@ -186,7 +203,7 @@ func (m *maker) others(observed target.Observed) []Change {
 	case m.wanted.HoldOthers != "":
 		change.Reason = m.wanted.HoldOthers
 		m.plan.Held = append(m.plan.Held, change)
-	case m.have.Ours.Has(observed.Key):
+	case m.have.Ours.Has(observed.Key), m.have.Uncertain.Has(observed.Key):
 		m.plan.Deregister = append(m.plan.Deregister, change)
 	default:
 		change.Reason = target.Unexplained

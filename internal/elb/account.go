@@ -1,0 +1,37 @@
+package elb
+
+import (
+	"context"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Account is one AWS account and region as seen with one set of credentials: a
+// client, and the call budget that everything in the account and region shares.
+type Account struct {
+	Client Client
+	Budget *pace.Budget
+}
+
+// health lists the targets of a group when the budget allows.
+func (a *Account) health(ctx context.Context, group target.ARN, priority pace.Priority) ([]target.Observed, error) {
+	if err := a.Budget.Take(ctx, pace.Describe, priority); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
+	defer cancel()
+	listed, err := a.Client.TargetHealth(ctx, group)
+	a.settle(pace.Describe, err)
+	return listed, err
+}
+
+// settle tells the budget what AWS made of a call.
+func (a *Account) settle(class pace.Class, err error) {
+	switch KindOf(err) {
+	case Throttled:
+		a.Budget.Throttled(class)
+	case KindNone:
+		a.Budget.Accepted(class)
+	}
+}

@@ -1,0 +1,220 @@
+package elb
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// visibleWithin is how long a list may lag behind our own accepted calls. Until
+// then the call is believed, after that the list.
+const visibleWithin = 10 * time.Second
+
+// fullFor is how long a group that refused a target as one too many is left
+// alone, unless targets leave it earlier.
+const fullFor = time.Minute
+
+// mirror is what we believe of a group: what was last listed, and the calls we
+// made since. It is not safe for concurrent use.
+type mirror struct {
+	listed    map[target.Key]target.Observed
+	listedAt  time.Time // when the last list was asked for; zero before the first
+	wrote     map[target.Key]written
+	uncertain map[target.Key]bool
+	ours      target.Set
+	zones     map[netip.Addr]string
+	refused   map[target.Key]refusal
+	fullUntil time.Time
+	// perCall is how many targets a call may carry. It is halved when AWS
+	// refuses a call without naming the target at fault, to find it.
+	perCall int
+}
+
+// written is an accepted call about a target that lists may not show yet.
+type written struct {
+	state target.State // Initial or Draining
+	zone  string
+	at    time.Time
+}
+
+type refusal struct {
+	plan.Refusal
+	times int
+}
+
+func newMirror(ours target.Set) *mirror {
+	return &mirror{
+		listed:    map[target.Key]target.Observed{},
+		wrote:     map[target.Key]written{},
+		uncertain: map[target.Key]bool{},
+		zones:     map[netip.Addr]string{},
+		refused:   map[target.Key]refusal{},
+		ours:      ours,
+		perCall:   MaxTargetsPerCall,
+	}
+}
+
+// known tells whether the group was ever listed.
+func (m *mirror) known() bool { return !m.listedAt.IsZero() }
+
+// observe takes in a list that was asked for at the time asked.
+func (m *mirror) observe(list []target.Observed, asked time.Time) {
+	m.listed = make(map[target.Key]target.Observed, len(list))
+	m.listedAt = asked
+	for _, observed := range list {
+		m.listed[observed.Key] = observed
+		if observed.Zone == target.ZoneAll {
+			m.zones[observed.Addr] = target.ZoneAll
+		}
+	}
+	for key, write := range m.wrote {
+		if asked.Sub(write.at) > visibleWithin {
+			delete(m.wrote, key)
+			continue
+		}
+		m.overlay(key, write)
+	}
+}
+
+// overlay makes the list show a call of ours that it may lag behind.
+func (m *mirror) overlay(key target.Key, write written) {
+	observed, listed := m.listed[key]
+	switch {
+	case write.state == target.Draining && listed:
+		observed.Health = draining
+	case write.state == target.Initial && (!listed || observed.Health.State.Leaving()):
+		observed = target.Observed{Target: target.Target{Key: key, Zone: write.zone}, Health: registering}
+	default:
+		return
+	}
+	m.listed[key] = observed
+}
+
+var (
+	registering = target.Health{State: target.Initial, Reason: "Elb.RegistrationInProgress", Description: "Target registration is in progress"}
+	draining    = target.Health{State: target.Draining, Reason: "Target.DeregistrationInProgress", Description: "Target deregistration is in progress"}
+)
+
+// registered takes in that AWS accepted targets.
+func (m *mirror) registered(changes []plan.Change, now time.Time) {
+	for _, change := range changes {
+		m.wrote[change.Key] = written{state: target.Initial, zone: change.Zone, at: now}
+		delete(m.uncertain, change.Key)
+		delete(m.refused, change.Key)
+		m.overlay(change.Key, m.wrote[change.Key])
+	}
+	m.ours = m.ours.Union(target.SetOf(keysOf(changes)...))
+	m.perCall = min(2*m.perCall, MaxTargetsPerCall)
+}
+
+// deregistered takes in that AWS let targets go.
+func (m *mirror) deregistered(changes []plan.Change, now time.Time) {
+	for _, change := range changes {
+		m.wrote[change.Key] = written{state: target.Draining, at: now}
+		delete(m.uncertain, change.Key)
+		delete(m.refused, change.Key)
+		m.overlay(change.Key, m.wrote[change.Key])
+	}
+	m.ours = m.ours.Minus(target.SetOf(keysOf(changes)...))
+	m.fullUntil = time.Time{}
+	m.perCall = min(2*m.perCall, MaxTargetsPerCall)
+}
+
+// failed takes in that a call about changes failed.
+func (m *mirror) failed(changes []plan.Change, err *Error, now time.Time) {
+	switch err.Kind {
+	case Unreachable, Unavailable:
+		for _, change := range changes {
+			m.uncertain[change.Key] = true
+			delete(m.wrote, change.Key)
+		}
+	case InvalidTarget, InvalidRequest, ZoneRequired, TooManyTargets:
+		m.atFault(changes, err, now)
+	}
+}
+
+// atFault finds which targets a call was refused for: those that AWS names, the
+// only one there was, or one of a smaller call to be tried next.
+func (m *mirror) atFault(changes []plan.Change, err *Error, now time.Time) {
+	faulty := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return !names(err.Message, c.Addr) })
+	if len(faulty) == 0 && len(changes) > 1 {
+		m.perCall = max(1, len(changes)/2)
+		return
+	}
+	if len(faulty) == 0 {
+		faulty = changes
+	}
+	if err.Kind == TooManyTargets {
+		m.fullUntil = now.Add(fullFor)
+		return
+	}
+	for _, change := range faulty {
+		m.refuse(change, err.Kind, now)
+	}
+}
+
+// refuse remembers that AWS would not take a target: one outside the VPC is
+// tried again at once with a zone, others after a pause that grows.
+func (m *mirror) refuse(change plan.Change, kind Kind, now time.Time) {
+	if kind == ZoneRequired && change.Zone == "" {
+		m.zones[change.Addr] = target.ZoneAll
+		return
+	}
+	times := m.refused[change.Key].times + 1
+	pause := min(2*time.Second<<min(times, 10), time.Minute)
+	m.refused[change.Key] = refusal{plan.Refusal{Reason: kind.Reason(), Until: now.Add(pause)}, times}
+}
+
+// names tells whether AWS's words name the address, and not one that it begins.
+func names(message string, addr netip.Addr) bool {
+	words := strings.FieldsFunc(message, func(r rune) bool {
+		return !strings.ContainsRune("0123456789abcdefABCDEF.:", r)
+	})
+	return slices.ContainsFunc(words, func(word string) bool {
+		named, err := netip.ParseAddr(strings.Trim(word, ".:"))
+		return err == nil && named == addr
+	})
+}
+
+// settle takes in which targets are ours after a plan was made: those that stay
+// are, and those that left the list are no more.
+func (m *mirror) settle(p plan.Plan) {
+	mine := target.SetOf(keysOf(p.Stay)...)
+	for _, changes := range [][]plan.Change{p.Register, p.Deregister, p.Held} {
+		kept := slices.DeleteFunc(keysOf(changes), func(k target.Key) bool { return !m.ours.Has(k) })
+		mine = mine.Union(target.SetOf(kept...))
+	}
+	m.ours = mine
+	maps.DeleteFunc(m.refused, func(key target.Key, _ refusal) bool {
+		return !slices.ContainsFunc(slices.Concat(p.LeftOut, p.Register), func(c plan.Change) bool { return c.Key == key })
+	})
+}
+
+// observation is the mirror as the plan needs it.
+func (m *mirror) observation() plan.Observation {
+	refused := make(map[target.Key]plan.Refusal, len(m.refused))
+	for key, r := range m.refused {
+		refused[key] = r.Refusal
+	}
+	return plan.Observation{
+		Targets:   slices.Collect(maps.Values(m.listed)),
+		Ours:      m.ours,
+		Uncertain: target.SetOf(slices.Collect(maps.Keys(m.uncertain))...),
+		Zones:     maps.Clone(m.zones),
+		Refused:   refused,
+		FullUntil: m.fullUntil,
+	}
+}
+
+func keysOf(changes []plan.Change) []target.Key {
+	keys := make([]target.Key, len(changes))
+	for i, change := range changes {
+		keys[i] = change.Key
+	}
+	return keys
+}

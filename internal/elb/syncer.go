@@ -1,0 +1,389 @@
+package elb
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// CallTimeout bounds a single call, so that one that hangs is tried again.
+const CallTimeout = 10 * time.Second
+
+// Syncer keeps one target group in line with what is planned for it. Step looks
+// at the world and starts the calls that are due; it never waits for one. The
+// calls run in the background, one at a time for each Op, and Wake tells when
+// one has come back.
+//
+// A call first takes its token and only then asks for the plan, so one that had
+// to wait carries all that changed meanwhile.
+//
+// A Syncer is safe for concurrent use.
+type Syncer struct {
+	cfg SyncerConfig
+
+	mu      sync.Mutex
+	mirror  *mirror
+	lanes   [ops]lane
+	done    plan.Outcome // what was accepted since the last Step
+	planned map[target.Key]time.Time
+	polls   int // health polls since something last changed
+	sweepIn time.Duration
+	flights sync.WaitGroup
+}
+
+// SyncerConfig is what a Syncer works with. All fields but Accepted are needed.
+type SyncerConfig struct {
+	Account *Account
+	Group   target.ARN
+	// Ours are the targets known to be registered by us in an earlier life.
+	Ours target.Set
+	// Plan makes the plan from the freshest facts. It is called with a lock
+	// held, so it must be quick and must not call the Syncer.
+	Plan func(plan.Observation) plan.Plan
+	// Wake asks for a Step soon. It must not block.
+	Wake func()
+	// Sweep is how often an unchanged group is looked at for drift.
+	Sweep time.Duration
+	// Accepted is told how long it took from when a change was first planned
+	// until AWS accepted it.
+	Accepted func(op Op, after time.Duration)
+}
+
+// Round is what a Step found.
+type Round struct {
+	// Known is false until the group was listed; Plan is empty until then.
+	Known bool
+	Plan  plan.Plan
+	Have  plan.Observation
+	// Outcome is what was accepted since the last Step, and the failures that stand.
+	Outcome plan.Outcome
+	// Next is when to Step again if nothing wakes it earlier.
+	Next time.Time
+}
+
+// NewSyncer makes a Syncer; nothing happens until its first Step.
+func NewSyncer(cfg SyncerConfig) *Syncer {
+	return &Syncer{
+		cfg:     cfg,
+		mirror:  newMirror(cfg.Ours),
+		planned: map[target.Key]time.Time{},
+		sweepIn: jitter(cfg.Sweep),
+	}
+}
+
+// Step starts the calls that are due. When ctx ends, calls that wait for a token
+// are given up, and those under way are finished.
+func (s *Syncer) Step(ctx context.Context) Round {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	round := Round{Known: s.mirror.known()}
+	if round.Known {
+		round.Have = s.mirror.observation()
+		round.Plan = s.cfg.Plan(round.Have)
+		s.mirror.settle(round.Plan)
+		round.Have.Ours = s.mirror.ours
+	}
+	s.forgetUnplanned(round.Plan)
+	s.notePlanned(round.Plan, now)
+	round.Next = s.start(ctx, round.Plan, now)
+	round.Outcome = s.done
+	s.done = plan.Outcome{}
+	for op := range s.lanes {
+		if failure := s.lanes[op].failure; failure != nil {
+			round.Outcome.Failures = append(round.Outcome.Failures, *failure)
+		}
+	}
+	return round
+}
+
+// Wait returns when no call is under way. No Step may run at the same time.
+func (s *Syncer) Wait() { s.flights.Wait() }
+
+// start starts the lanes that are due, and tells when the next one will be.
+func (s *Syncer) start(ctx context.Context, p plan.Plan, now time.Time) time.Time {
+	next := p.Recheck
+	for op, changes := range [][]plan.Change{Register: p.Register, Deregister: p.Deregister} {
+		lane := &s.lanes[op]
+		switch {
+		case lane.running:
+			lane.hurry(urgency(Op(op), changes))
+		case len(changes) == 0:
+			lane.succeed()
+		case now.Before(lane.retryAt):
+			next = earlier(next, lane.retryAt)
+		default:
+			s.launch(lane, func() { s.write(ctx, Op(op)) })
+		}
+	}
+	lane := &s.lanes[Observe]
+	due, priority := s.observeAt(p)
+	switch {
+	case lane.running:
+	case now.Before(due):
+		next = earlier(next, due)
+	default:
+		s.launch(lane, func() { s.observe(ctx, priority) })
+	}
+	return next
+}
+
+func (s *Syncer) launch(l *lane, run func()) {
+	l.running = true
+	s.flights.Go(func() {
+		run()
+		s.mu.Lock()
+		l.running = false
+		s.mu.Unlock()
+		s.cfg.Wake()
+	})
+}
+
+// write makes calls of one op until nothing is left to do or one fails.
+func (s *Syncer) write(ctx context.Context, op Op) {
+	for {
+		if err := s.token(ctx, op); err != nil {
+			return
+		}
+		changes := s.pick(op)
+		if len(changes) == 0 {
+			s.cfg.Account.Budget.Return(pace.Registration)
+			return
+		}
+		err := s.call(ctx, op, changes)
+		s.cfg.Account.settle(pace.Registration, err)
+		if !s.landed(op, changes, err) {
+			return
+		}
+		s.cfg.Wake()
+	}
+}
+
+// token waits for a token with the urgency of the most urgent change, also when
+// that change comes up during the wait.
+func (s *Syncer) token(ctx context.Context, op Op) error {
+	for {
+		waiting, stop := context.WithCancelCause(ctx)
+		priority := s.enter(op, stop)
+		err := s.cfg.Account.Budget.Take(waiting, pace.Registration, priority)
+		upgraded := errors.Is(context.Cause(waiting), errUpgraded)
+		stop(nil)
+		if err == nil || !upgraded {
+			return err
+		}
+	}
+}
+
+func (s *Syncer) enter(op Op, upgrade context.CancelCauseFunc) pace.Priority {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lane := &s.lanes[op]
+	lane.waiting, lane.upgrade = urgency(op, s.changes(op)), upgrade
+	return lane.waiting
+}
+
+// changes is what the freshest plan asks of an op.
+func (s *Syncer) changes(op Op) []plan.Change {
+	p := s.cfg.Plan(s.mirror.observation())
+	if op == Register {
+		return p.Register
+	}
+	return p.Deregister
+}
+
+// pick makes the plan anew and takes from it what fits into one call, less the
+// targets that the opposite call is just carrying.
+func (s *Syncer) pick(op Op) []plan.Change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lanes[op].upgrade = nil
+	opposite := s.lanes[1-op].flying
+	changes := slices.DeleteFunc(s.changes(op), func(c plan.Change) bool { return opposite.Has(c.Key) })
+	changes = changes[:min(len(changes), s.mirror.perCall)]
+	s.lanes[op].flying = target.SetOf(keysOf(changes)...)
+	s.notePlanned(plan.Plan{Register: changes}, time.Now())
+	return changes
+}
+
+func (s *Syncer) call(ctx context.Context, op Op, changes []plan.Change) error {
+	// A call is finished even when the program stops: its outcome matters.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
+	defer cancel()
+	targets := make([]target.Target, len(changes))
+	for i, change := range changes {
+		targets[i] = change.Target
+	}
+	if op == Register {
+		return s.cfg.Account.Client.RegisterTargets(ctx, s.cfg.Group, targets)
+	}
+	return s.cfg.Account.Client.DeregisterTargets(ctx, s.cfg.Group, targets)
+}
+
+// landed takes in what became of a call, and tells whether to go on with the next.
+func (s *Syncer) landed(op Op, changes []plan.Change, err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	lane := &s.lanes[op]
+	lane.flying = target.Set{}
+	if err != nil {
+		return s.failed(op, changes, asError(op.String(), err), now)
+	}
+	lane.succeed()
+	s.polls = 0
+	if op == Register {
+		s.mirror.registered(changes, now)
+		s.done.Registered = append(s.done.Registered, changes...)
+	} else {
+		s.mirror.deregistered(changes, now)
+		s.done.Deregistered = append(s.done.Deregistered, changes...)
+	}
+	s.noteAccepted(op, changes, now)
+	return true
+}
+
+// failed takes in a failed call. It goes on where the next call will differ, or
+// where the budget paces it.
+func (s *Syncer) failed(op Op, changes []plan.Change, err *Error, now time.Time) bool {
+	lane := &s.lanes[op]
+	lane.fail(plan.Failure{Op: op.String(), Changes: changes, Reason: err.Kind.Reason(), Message: err.Message}, err.Kind, now)
+	if err.Kind == GroupNotFound {
+		s.mirror = newMirror(target.Set{})
+		s.lanes[Observe].retryAt = lane.retryAt
+		return false
+	}
+	s.mirror.failed(changes, err, now)
+	return !lane.retryAt.After(now)
+}
+
+// observe lists the group.
+func (s *Syncer) observe(ctx context.Context, priority pace.Priority) {
+	asked := time.Now()
+	list, err := s.cfg.Account.health(ctx, s.cfg.Group, priority)
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lane := &s.lanes[Observe]
+	if err != nil {
+		e := asError(Observe.String(), err)
+		lane.fail(plan.Failure{Op: e.Op, Reason: e.Kind.Reason(), Message: e.Message}, e.Kind, time.Now())
+		if e.Kind == GroupNotFound {
+			s.mirror = newMirror(target.Set{})
+		}
+		return
+	}
+	lane.succeed()
+	s.polls++
+	s.sweepIn = jitter(s.cfg.Sweep)
+	s.mirror.observe(list, asked)
+}
+
+// observeAt tells when the group is to be listed next, and how urgent that is.
+func (s *Syncer) observeAt(p plan.Plan) (time.Time, pace.Priority) {
+	retryAt := s.lanes[Observe].retryAt
+	if !s.mirror.known() {
+		return retryAt, pace.Register
+	}
+	every, priority := s.sweepIn, pace.Sweep
+	if poll, waits := s.pollEvery(p); waits && poll < every {
+		every, priority = poll, pace.HealthPoll
+	}
+	return later(retryAt, s.mirror.listedAt.Add(every)), priority
+}
+
+// pollEvery tells how often to look while something is about to change: soon
+// after a registration and then ever more seldom, since a call tells about all
+// targets at once but costs the whole account a token.
+func (s *Syncer) pollEvery(p plan.Plan) (time.Duration, bool) {
+	state := func(c plan.Change) target.State { return s.mirror.listed[c.Key].Health.State }
+	grown := min(time.Second<<min(s.polls/2, 8), 15*time.Second)
+	for _, change := range p.Stay {
+		if state(change) == target.Initial {
+			return grown, true
+		}
+	}
+	for _, change := range slices.Concat(p.Stay, p.Held) {
+		if state(change) == target.Unhealthy {
+			return 15 * time.Second, true
+		}
+	}
+	for _, observed := range s.mirror.listed {
+		if observed.Health.State.Leaving() {
+			return 30 * time.Second, true
+		}
+	}
+	return 0, false
+}
+
+// notePlanned remembers when a change first turned up in a plan.
+func (s *Syncer) notePlanned(p plan.Plan, now time.Time) {
+	for _, change := range slices.Concat(p.Register, p.Deregister) {
+		if _, known := s.planned[change.Key]; !known {
+			s.planned[change.Key] = now
+		}
+	}
+}
+
+// forgetUnplanned drops the times of changes that came to nothing.
+func (s *Syncer) forgetUnplanned(p plan.Plan) {
+	still := target.SetOf(keysOf(slices.Concat(p.Register, p.Deregister))...)
+	maps.DeleteFunc(s.planned, func(key target.Key, _ time.Time) bool { return !still.Has(key) })
+}
+
+func (s *Syncer) noteAccepted(op Op, changes []plan.Change, now time.Time) {
+	for _, change := range changes {
+		if s.cfg.Accepted != nil {
+			s.cfg.Accepted(op, now.Sub(s.planned[change.Key]))
+		}
+		delete(s.planned, change.Key)
+	}
+}
+
+// urgency is the priority of the most urgent change.
+func urgency(op Op, changes []plan.Change) pace.Priority {
+	for _, change := range changes {
+		switch change.Reason {
+		case target.PodTerminating, target.PodGone:
+			return pace.Terminating
+		case target.GatePending:
+			return pace.Rollout
+		}
+	}
+	return pace.Register
+}
+
+func asError(op string, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	return &Error{Op: op, Kind: KindOf(err), Message: err.Error(), Err: err}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// jitter spreads sweeps so that groups do not come due all at once.
+func jitter(d time.Duration) time.Duration {
+	return d - time.Duration(rand.Int64N(int64(d)/5+1))
+}
