@@ -321,3 +321,13 @@ func (w *World) dropGroup(g *group) {
 
 // quoted lists words for an error message.
 func quoted(words []string) string { return "'" + strings.Join(words, "', '") + "'" }
+
+// AllTargetGroups lists every group in the order they were made, on one page.
+func (w *World) AllTargetGroups(now time.Time) []GroupView {
+	w.advance(now)
+	views := make([]GroupView, 0, len(w.groupList))
+	for _, g := range w.groupList {
+		views = append(views, g.view())
+	}
+	return views
+}

@@ -93,6 +93,11 @@ func portNumber(s string) bool {
 	return err == nil && n >= 1 && n <= 65535
 }
 
+// PortOf is the port on which a target is checked, as a decimal number.
+func (s CheckSettings) PortOf(key target.Key) string {
+	return strconv.Itoa(int(s.portFor(key)))
+}
+
 func (s CheckSettings) portFor(key target.Key) uint16 {
 	if n, err := strconv.ParseUint(s.Port, 10, 16); err == nil {
 		return uint16(n)

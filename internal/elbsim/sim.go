@@ -1,0 +1,241 @@
+package elbsim
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+)
+
+// Options is what a Sim is made from. The zero value is ready to use.
+type Options struct {
+	// Settings is how the simulator behaves at first and after a reset; the zero
+	// value stands for DefaultSettings.
+	Settings *Settings
+	// Seed is what exists at first and after a reset.
+	Seed Seed
+	// Check makes the health checks while Run runs; nil makes none, so that
+	// targets stay initial until Override.
+	Check CheckFunc
+	// LogLimit is how many calls the log keeps; zero is DefaultLogLimit.
+	LogLimit int
+}
+
+// DefaultLogLimit is how many calls the log keeps unless told otherwise.
+const DefaultLogLimit = 200_000
+
+// CheckFunc makes one health check and says what came of it. It returns soon
+// after check.Settings.Timeout at the latest, and at once when ctx ends.
+type CheckFunc func(ctx context.Context, check model.Check) model.CheckResult
+
+// AlwaysPass is a CheckFunc by which every target is healthy.
+func AlwaysPass(_ context.Context, check model.Check) model.CheckResult {
+	return model.CheckResult{ID: check.ID}
+}
+
+// scope is what AWS keeps apart: an account in a region.
+type scope struct{ account, region string }
+
+// Sim is a running simulator. Its methods are safe for concurrent use.
+type Sim struct {
+	options Options
+	log     *callLog
+	faults  faultBook
+	wake    chan struct{} // tells Run that something may be due sooner
+
+	mu       sync.Mutex // guards what follows; never held across I/O or a wait
+	settings Settings
+	worlds   map[scope]*model.World
+}
+
+// New makes a simulator with its seed in place. The error names what is wrong
+// with the settings or the seed.
+func New(options Options) (*Sim, error) {
+	s := &Sim{
+		options: options,
+		log:     newCallLog(cmp.Or(options.LogLimit, DefaultLogLimit)),
+		wake:    make(chan struct{}, 1),
+	}
+	return s, s.Reset()
+}
+
+// Reset puts everything back to how it was made: settings, seed, no faults, an
+// empty log, full buckets.
+func (s *Sim) Reset() error {
+	settings := DefaultSettings()
+	if s.options.Settings != nil {
+		settings = *s.options.Settings
+	}
+	settings.VPCs = maps.Clone(settings.VPCs)
+	maps.Copy(settings.VPCs, s.options.Seed.VPCs)
+	if err := settings.Validate(); err != nil {
+		return err
+	}
+	s.faults.clear()
+	s.log.clear()
+	s.mu.Lock()
+	s.settings, s.worlds = settings, map[scope]*model.World{}
+	s.mu.Unlock()
+	return s.Plant(s.options.Seed)
+}
+
+// Settings is how the simulator behaves now.
+func (s *Sim) Settings() Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings
+}
+
+// Configure changes how the simulator behaves from now on. The maps and slices of
+// settings become the simulator's. The error names a setting that makes no sense.
+func (s *Sim) Configure(settings Settings) error {
+	if err := settings.Validate(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settings = settings
+	now := time.Now()
+	for at, world := range s.worlds {
+		world.Reconfigure(now, settings.config(at))
+	}
+	s.nudge()
+	return nil
+}
+
+// AddFault puts a script in force and gives it back with its ID.
+func (s *Sim) AddFault(f Fault) (Fault, error) { return s.faults.add(f) }
+
+// Faults lists the scripts in force with their counts.
+func (s *Sim) Faults() []Fault { return s.faults.list() }
+
+// RemoveFault ends a script, and tells whether there was one with that ID.
+func (s *Sim) RemoveFault(id int) bool { return s.faults.remove(id) }
+
+// ClearFaults ends all scripts. Calls that hang go on hanging.
+func (s *Sim) ClearFaults() { s.faults.clear() }
+
+// Calls lists the calls in the log, oldest first, those in flight included.
+func (s *Sim) Calls() []Call {
+	calls, _, _ := s.log.after(0)
+	return calls
+}
+
+// ClearCalls empties the log. Numbers go on.
+func (s *Sim) ClearCalls() { s.log.clear() }
+
+// With lets use work on the model of one account and region, made if need be,
+// at the present moment. It bypasses faults, throttling and the log. The World
+// must not be kept: while use runs the simulator waits.
+func (s *Sim) With(account, region string, use func(world *model.World, now time.Time) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.nudge()
+	return use(s.world(scope{account: account, region: region}), time.Now())
+}
+
+// world finds or makes the model of one scope. s.mu is held.
+func (s *Sim) world(at scope) *model.World {
+	world, exists := s.worlds[at]
+	if !exists {
+		world = model.New(s.settings.config(at))
+		s.worlds[at] = world
+	}
+	return world
+}
+
+// scopes lists the accounts and regions in use, in order. s.mu is held.
+func (s *Sim) scopes() []scope {
+	return slices.SortedFunc(maps.Keys(s.worlds), func(a, b scope) int {
+		return cmp.Or(cmp.Compare(a.account, b.account), cmp.Compare(a.region, b.region))
+	})
+}
+
+// nudge wakes Run, which may have something to do sooner than it knows.
+func (s *Sim) nudge() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// maxChecks bounds the health checks under way at once.
+const maxChecks = 512
+
+// Run makes health checks until ctx ends and those under way have ended too.
+func (s *Sim) Run(ctx context.Context) {
+	var under sync.WaitGroup
+	defer under.Wait()
+	slots := make(chan struct{}, maxChecks)
+	for ctx.Err() == nil {
+		due, next := s.due()
+		for _, check := range due {
+			under.Go(func() { s.makeCheck(ctx, slots, check) })
+		}
+		s.sleepUntil(ctx, next)
+	}
+}
+
+// makeCheck makes one health check once there is a slot for it.
+func (s *Sim) makeCheck(ctx context.Context, slots chan struct{}, check model.Check) {
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	result := s.options.Check(ctx, check)
+	<-slots
+	if ctx.Err() == nil {
+		s.checked(result)
+	}
+}
+
+// due collects the checks to make now, and the moment to look again.
+func (s *Sim) due() (due []model.Check, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, world := range s.worlds {
+		due = append(due, world.ChecksDue(now)...)
+		if at := world.Next(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	if s.options.Check == nil {
+		due = nil
+	}
+	return due, next
+}
+
+// checked hands a result to the model it belongs to.
+func (s *Sim) checked(result model.CheckResult) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for _, world := range s.worlds {
+		world.Checked(now, result)
+	}
+	s.nudge()
+}
+
+func (s *Sim) sleepUntil(ctx context.Context, next time.Time) {
+	wait := time.Hour
+	if !next.IsZero() {
+		wait = time.Until(next)
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.wake:
+	case <-ctx.Done():
+	}
+}
+
+// exponential draws a number with mean 1.
+func exponential() float64 { return rand.ExpFloat64() }
