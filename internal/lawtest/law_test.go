@@ -150,10 +150,10 @@ var free = []struct {
 func TestPackagesStayFreeOf(t *testing.T) {
 	tree := load(t)
 	for _, law := range free {
-		for _, dependency := range tree[module+law.pkg].Deps {
-			if strings.HasPrefix(dependency, law.dependency) {
-				t.Errorf("%s reaches %s: %s", law.pkg, dependency, law.reason)
-			}
+		deps := tree[module+law.pkg].Deps
+		first := slices.IndexFunc(deps, func(dep string) bool { return strings.HasPrefix(dep, law.dependency) })
+		if first >= 0 {
+			t.Errorf("%s reaches %s: %s", law.pkg, deps[first], law.reason)
 		}
 	}
 }

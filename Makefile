@@ -1,0 +1,102 @@
+# Everything that builds, checks or generates. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+
+# The version is stamped here and not by go build, which fails in a checkout
+# that belongs to somebody else, as those of CI often do.
+export GOFLAGS += -buildvcs=false
+
+MODULES := . lab tools
+TOOLS   := $(CURDIR)/.cache/tools
+
+# Where `make generate` writes.
+GENERATED := api config docs
+
+##@ Build
+
+.PHONY: build
+build: ## Build bin/tgc
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/ ./cmd/tgc
+
+.PHONY: demo
+demo: ## Run a whole cluster, the simulator and the controller on this machine
+	cd lab && go run ./cmd/lab demo
+
+.PHONY: clean
+clean: ## Remove what was built, tools included
+	rm -rf bin .cache
+
+##@ Check
+
+.PHONY: test
+test: test-main test-lab ## Run all tests. The first run builds a Kubernetes control plane: minutes
+
+.PHONY: test-main
+test-main: ## Run the tests that need no cluster: seconds
+	go test -race ./...
+
+.PHONY: test-lab
+test-lab: ## Run the tests against a real control plane, built from source on first use
+	cd lab && go test -timeout 30m ./...
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## Run the linters on the main module and on lab
+	$(TOOLS)/golangci-lint run ./...
+	cd lab && $(TOOLS)/golangci-lint run ./...
+
+.PHONY: format
+format: $(TOOLS)/golangci-lint ## Format the code and sort its imports
+	$(TOOLS)/golangci-lint fmt ./...
+	cd lab && $(TOOLS)/golangci-lint fmt ./...
+
+.PHONY: verify
+verify: verify-generated verify-modules verify-vulnerabilities ## Check that what is committed is complete, tidy and not known to be vulnerable
+
+.PHONY: verify-generated
+verify-generated: generate ## Check that the generated files are committed
+	@changed="$$(git status --porcelain -- $(GENERATED))"; \
+	if [ -n "$$changed" ]; then \
+		git --no-pager diff -- $(GENERATED); \
+		echo "These files differ from what is committed. Commit them:"; echo "$$changed"; exit 1; \
+	fi
+
+.PHONY: verify-modules
+verify-modules: ## Check that each go.mod and go.sum is tidy
+	for module in $(MODULES); do (cd $$module && go mod tidy -diff) || { echo "run: cd $$module && go mod tidy"; exit 1; }; done
+
+# The database of known vulnerabilities is on the internet. Without it nothing
+# can be said, and a build machine without internet should not fail for that.
+.PHONY: verify-vulnerabilities
+verify-vulnerabilities: $(TOOLS)/govulncheck ## Look for known vulnerabilities that the code can reach
+	@status=0; report="$$($(TOOLS)/govulncheck ./... 2>&1)" || status=$$?; echo "$$report"; \
+	if [[ $$status != 0 && $$report == *"fetching vulnerabilities"* ]]; then \
+		echo "SKIPPED: the vulnerability database cannot be reached, so nothing was checked"; \
+	else exit $$status; fi
+
+##@ Generate
+
+.PHONY: generate
+generate: $(TOOLS)/controller-gen ## Write deep copies, CRDs, RBAC and reference docs from the code
+	$(TOOLS)/controller-gen object crd paths=./api/... output:crd:dir=config/crd
+	$(TOOLS)/controller-gen rbac:roleName=tgc paths=./internal/... output:rbac:dir=config/rbac
+	go generate ./...
+
+.PHONY: help
+help:
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-24s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Tools are built once, at the versions of tools/go.mod.
+$(TOOLS)/golangci-lint: PACKAGE := github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+$(TOOLS)/controller-gen: PACKAGE := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(TOOLS)/govulncheck: PACKAGE := golang.org/x/vuln/cmd/govulncheck
+
+$(TOOLS)/%: tools/go.mod tools/go.sum
+	@mkdir -p $(@D)
+	cd tools && go build -o $@ $(PACKAGE)
+	@touch $@
