@@ -3,6 +3,7 @@ package elbsim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -47,7 +48,7 @@ func answerJSON(w http.ResponseWriter, r *http.Request, h func(*http.Request) (a
 	if err != nil {
 		status, answer = http.StatusBadRequest, map[string]string{"error": err.Error()}
 	}
-	if _, is := err.(notFound); is {
+	if _, is := errors.AsType[notFound](err); is {
 		status = http.StatusNotFound
 	}
 	if answer == nil {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -100,10 +101,11 @@ func (w *World) tagsOf(arn string) (map[string]string, error) {
 	if b, known := w.balancers[arn]; known {
 		return b.tags, nil
 	}
-	if _, err := w.group(arn); err != nil && err.(*Error).Code == "TargetGroupNotFound" {
-		return nil, err
+	if strings.Contains(arn, ":loadbalancer/") {
+		return nil, refuse("LoadBalancerNotFound", "Load balancer '%s' not found", arn)
 	}
-	return nil, refuse("LoadBalancerNotFound", "Load balancer '%s' not found", arn)
+	_, err := w.group(arn)
+	return nil, err
 }
 
 // Tags is a copy of the tags of each resource, at most 20, by ARN. Fails with

@@ -78,7 +78,7 @@ func (w *World) CreateLoadBalancer(now time.Time, spec BalancerSpec) (BalancerVi
 		return BalancerView{}, invalid("Load balancer name '%s' must be 1 to 32 letters, digits and hyphens", spec.Name)
 	}
 	if spec.Type != Application && spec.Type != Network {
-		return BalancerView{}, invalid("Load balancer type '%s' must be one of %s", spec.Type, quoted([]string{string(Application), string(Network)}))
+		return BalancerView{}, invalid("Load balancer type '%s' must be '%s' or '%s'", spec.Type, Application, Network)
 	}
 	for _, b := range w.balancerList {
 		if b.Name == spec.Name {

@@ -1,10 +1,10 @@
 package model
 
 import (
+	"errors"
 	"maps"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
@@ -250,7 +250,7 @@ func (w *World) listed(arns []string) ([]*group, error) {
 	found := make([]*group, 0, len(arns))
 	for _, arn := range arns {
 		g, err := w.group(arn)
-		if refusal, is := err.(*Error); is && refusal.Code == "TargetGroupNotFound" {
+		if refusal, is := errors.AsType[*Error](err); is && refusal.Code == "TargetGroupNotFound" {
 			return nil, refuse("TargetGroupNotFound", "One or more target groups not found")
 		}
 		if err != nil {
@@ -318,9 +318,6 @@ func (w *World) dropGroup(g *group) {
 	delete(w.groupNames, g.ARN.Name)
 	w.groupList = slices.DeleteFunc(w.groupList, func(other *group) bool { return other == g })
 }
-
-// quoted lists words for an error message.
-func quoted(words []string) string { return "'" + strings.Join(words, "', '") + "'" }
 
 // AllTargetGroups lists every group in the order they were made, on one page.
 func (w *World) AllTargetGroups(now time.Time) []GroupView {

@@ -72,6 +72,7 @@ func (w *World) Admit(now time.Time, action string) error {
 	for _, class := range classes {
 		bucket, limited := w.config.Buckets[class]
 		if !limited {
+			delete(w.levels, class)
 			continue
 		}
 		w.levels[class] = bucket.refill(w.levels[class], w.now)
@@ -80,8 +81,9 @@ func (w *World) Admit(now time.Time, action string) error {
 		}
 	}
 	for _, class := range classes {
-		l := w.levels[class]
-		w.levels[class] = level{tokens: l.tokens - token, at: l.at}
+		if l, limited := w.levels[class]; limited {
+			w.levels[class] = level{tokens: l.tokens - token, at: l.at}
+		}
 	}
 	return nil
 }
