@@ -45,8 +45,9 @@ test-lab: ## Run the tests against a real control plane, built from source on fi
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Run the linters on the main module and on lab
-	$(TOOLS)/golangci-lint run ./...
-	cd lab && $(TOOLS)/golangci-lint run ./...
+	@status=0; for module in . lab; do \
+		echo "golangci-lint: $$module"; (cd $$module && $(TOOLS)/golangci-lint run ./...) || status=1; \
+	done; exit $$status
 
 .PHONY: format
 format: $(TOOLS)/golangci-lint ## Format the code and sort its imports
