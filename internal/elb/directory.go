@@ -15,12 +15,6 @@ const perQuery = 20
 
 const describeGroups = "DescribeTargetGroups"
 
-// Ref names a target group by ARN or by name; exactly one is set.
-type Ref struct {
-	ARN  target.ARN
-	Name string
-}
-
 // Directory knows the target groups of one account and region. Look never
 // waits: what is not known yet is asked for in the background, many groups in
 // one call, and Wake tells when the answer has come.
@@ -29,10 +23,10 @@ type Ref struct {
 type Directory struct {
 	account *Account
 	fresh   time.Duration
-	wake    func(Ref)
+	wake    func(target.Ref)
 
 	mu      sync.Mutex
-	entries map[Ref]*entry
+	entries map[target.Ref]*entry
 	asking  bool
 	flights sync.WaitGroup
 }
@@ -42,20 +36,21 @@ type entry struct {
 	group    target.Group
 	err      *Error
 	failures int
-	asked    bool      // an answer has come
-	alone    bool      // to be asked for alone, since a batch with it failed
+	asked    bool // an answer has come
+	alone    bool // to be asked for alone, since a batch with it failed
+	answered time.Time
 	due      time.Time // when to ask again
 }
 
 // NewDirectory makes a Directory that asks again for what is older than fresh,
 // and calls wake, which must not block, for each group whose answer has come.
-func NewDirectory(account *Account, fresh time.Duration, wake func(Ref)) *Directory {
-	return &Directory{account: account, fresh: fresh, wake: wake, entries: map[Ref]*entry{}}
+func NewDirectory(account *Account, fresh time.Duration, wake func(target.Ref)) *Directory {
+	return &Directory{account: account, fresh: fresh, wake: wake, entries: map[target.Ref]*entry{}}
 }
 
 // Look gives what is known of a group. While nothing is, and when the answer has
 // aged, the group is asked for in the background.
-func (d *Directory) Look(ctx context.Context, ref Ref) Answer {
+func (d *Directory) Look(ctx context.Context, ref target.Ref) Answer {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	e := d.entries[ref]
@@ -82,11 +77,16 @@ type Answer struct {
 	Next time.Time
 }
 
-// Forget makes the next Look ask again, for a group that proved to be gone.
-func (d *Directory) Forget(ref Ref) {
+// doubtAfter is how old an answer must be to be doubted.
+const doubtAfter = 10 * time.Second
+
+// Doubt makes the next Look ask again for a group that proved not to exist, since
+// one of the same name may have taken its place. What was answered just now is
+// not doubted.
+func (d *Directory) Doubt(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e := d.entries[ref]; e != nil && e.err == nil {
+	if e := d.entries[ref]; e != nil && e.err == nil && time.Since(e.answered) > doubtAfter {
 		e.due = time.Time{}
 	}
 }
@@ -112,11 +112,11 @@ func (d *Directory) ask(ctx context.Context) {
 }
 
 // batch picks groups that are due, either by ARN or by name. When none is, asking ends.
-func (d *Directory) batch() []Ref {
+func (d *Directory) batch() []target.Ref {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	var batch []Ref
+	var batch []target.Ref
 	for ref, e := range d.entries {
 		alike := len(batch) == 0 || (batch[0].Name == "") == (ref.Name == "")
 		if now.Before(e.due) || !alike || len(batch) == perQuery || e.alone && len(batch) > 0 {
@@ -131,7 +131,7 @@ func (d *Directory) batch() []Ref {
 	return batch
 }
 
-func (d *Directory) describe(ctx context.Context, batch []Ref) ([]target.Group, error) {
+func (d *Directory) describe(ctx context.Context, batch []target.Ref) ([]target.Group, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
 	defer cancel()
 	var query GroupQuery
@@ -148,16 +148,16 @@ func (d *Directory) describe(ctx context.Context, batch []Ref) ([]target.Group, 
 // file keeps the answer to a batch. AWS fails a whole batch for one group that
 // does not exist, without saying which; those of such a batch are asked for one
 // by one.
-func (d *Directory) file(batch []Ref, groups []target.Group, err error) {
+func (d *Directory) file(batch []target.Ref, groups []target.Group, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
 	for _, ref := range batch {
 		e := d.entries[ref]
-		i := slices.IndexFunc(groups, ref.names)
+		i := slices.IndexFunc(groups, ref.Names)
 		switch {
 		case err == nil && i >= 0:
-			*e = entry{group: groups[i], asked: true, due: now.Add(jitter(d.fresh))}
+			*e = entry{group: groups[i], asked: true, answered: now, due: now.Add(jitter(d.fresh))}
 		case err == nil:
 			e.failed(&Error{Op: describeGroups, Kind: GroupNotFound, Message: "AWS did not list the group"}, now)
 		case len(batch) > 1 && KindOf(err) == GroupNotFound:
@@ -179,12 +179,4 @@ func (e *entry) failed(err *Error, now time.Time) {
 	e.failures++
 	e.err, e.asked = err, true
 	e.due = now.Add(max(time.Second, pause(err.Kind, e.failures)))
-}
-
-// names tells whether ref means the group.
-func (r Ref) names(group target.Group) bool {
-	if r.Name != "" {
-		return group.ARN.Name == r.Name
-	}
-	return group.ARN == r.ARN
 }

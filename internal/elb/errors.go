@@ -45,7 +45,9 @@ type Error struct {
 	Kind    Kind
 	Code    string // AWS's error code, empty when AWS did not answer
 	Message string // AWS's or the network's words
-	Err     error  // the cause, if any
+	// RequestID is what AWS's support asks for; empty when AWS did not answer.
+	RequestID string
+	Err       error // the cause, if any
 }
 
 // Error says which call failed, how, and in whose words.
@@ -98,12 +100,15 @@ var kindOfCode = map[string]Kind{
 	"TooManyRequestsException":        Throttled,
 	"AccessDenied":                    AccessDenied,
 	"AccessDeniedException":           AccessDenied,
+	"NotAuthorized":                   AccessDenied,
 	"UnauthorizedOperation":           AccessDenied,
 	"OptInRequired":                   AccessDenied,
 	"ExpiredToken":                    CredentialsInvalid,
 	"ExpiredTokenException":           CredentialsInvalid,
+	"IncompleteSignature":             CredentialsInvalid,
 	"InvalidClientTokenId":            CredentialsInvalid,
 	"MissingAuthenticationToken":      CredentialsInvalid,
+	"RequestExpired":                  CredentialsInvalid, // a clock that is wrong
 	"SignatureDoesNotMatch":           CredentialsInvalid,
 	"UnrecognizedClientException":     CredentialsInvalid,
 	"InvalidTarget":                   InvalidTarget,
@@ -112,10 +117,16 @@ var kindOfCode = map[string]Kind{
 	"HealthUnavailable":               Unavailable,
 	"ServiceUnavailable":              Unavailable,
 	"InternalFailure":                 Unavailable,
+	"RequestAbortedException":         Unavailable,
+	"RequestTimeoutException":         Unavailable,
 }
 
 // zoneRequired recognises the only mark by which AWS tells that an address
 // lies outside the VPC: the words of a ValidationError.
+// AWS has changed these words at least twice: "must specify a valid Availability
+// Zone" (2023), "Availability Zone is required for IP address" (2022, 2024).
 func zoneRequired(message string) bool {
-	return strings.Contains(strings.ToLower(message), "must specify an availability zone")
+	message = strings.ToLower(message)
+	return strings.Contains(message, "availability zone") &&
+		(strings.Contains(message, "must specify") || strings.Contains(message, "is required"))
 }

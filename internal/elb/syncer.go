@@ -45,9 +45,10 @@ type SyncerConfig struct {
 	Group   target.ARN
 	// Ours are the targets known to be registered by us in an earlier life.
 	Ours target.Set
-	// Plan makes the plan from the freshest facts. It is called with a lock
-	// held, so it must be quick and must not call the Syncer.
-	Plan func(plan.Observation) plan.Plan
+	// Plan makes the plan from the freshest facts; false means that too little
+	// is known to decide anything. It is called with a lock held, so it must be
+	// quick and must not call the Syncer.
+	Plan func(plan.Observation) (plan.Plan, bool)
 	// Wake asks for a Step soon. It must not block.
 	Wake func()
 	// Sweep is how often an unchanged group is looked at for drift.
@@ -59,10 +60,13 @@ type SyncerConfig struct {
 
 // Round is what a Step found.
 type Round struct {
-	// Known is false until the group was listed; Plan is empty until then.
+	// Known is false while the group was not listed or too little is known to
+	// plan; Plan is empty then.
 	Known bool
-	Plan  plan.Plan
-	Have  plan.Observation
+	// Busy: a call that may change the group is under way, or its reply was lost.
+	Busy bool
+	Plan plan.Plan
+	Have plan.Observation
 	// Outcome is what was accepted since the last Step, and the failures that stand.
 	Outcome plan.Outcome
 	// Next is when to Step again if nothing wakes it earlier.
@@ -85,16 +89,19 @@ func (s *Syncer) Step(ctx context.Context) Round {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	round := Round{Known: s.mirror.known()}
-	if round.Known {
+	var round Round
+	if s.mirror.known() {
 		round.Have = s.mirror.observation()
-		round.Plan = s.cfg.Plan(round.Have)
+		round.Plan, round.Known = s.cfg.Plan(round.Have)
+	}
+	if round.Known {
 		s.mirror.settle(round.Plan)
 		round.Have.Ours = s.mirror.ours
 	}
 	s.forgetUnplanned(round.Plan)
 	s.notePlanned(round.Plan, now)
 	round.Next = s.start(ctx, round.Plan, now)
+	round.Busy = s.lanes[Register].running || s.lanes[Deregister].running || len(s.mirror.uncertain) > 0
 	round.Outcome = s.done
 	s.done = plan.Outcome{}
 	for op := range s.lanes {
@@ -192,7 +199,10 @@ func (s *Syncer) enter(op Op, upgrade context.CancelCauseFunc) pace.Priority {
 
 // changes is what the freshest plan asks of an op.
 func (s *Syncer) changes(op Op) []plan.Change {
-	p := s.cfg.Plan(s.mirror.observation())
+	p, known := s.cfg.Plan(s.mirror.observation())
+	if !known {
+		return nil
+	}
 	if op == Register {
 		return p.Register
 	}

@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+import (
+	"fmt"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
 
 // Outcome is what came of carrying out a plan.
 type Outcome struct {
@@ -20,4 +24,27 @@ type Failure struct {
 	Reason  target.Reason
 	// Message is AWS's or the network's words.
 	Message string
+}
+
+// String says what failed, in AWS's words, and what the user can do about it.
+func (f Failure) String() string {
+	call := f.Op
+	if n := len(f.Changes); n > 0 {
+		call = fmt.Sprintf("%s of %d targets", f.Op, n)
+	}
+	message := call + " failed: " + f.Message
+	if remedy := remedies[f.Reason]; remedy != "" {
+		message += ": " + remedy
+	}
+	return message
+}
+
+// remedies say what the user can do about a call that failed.
+var remedies = map[target.Reason]string{
+	target.AccessDenied:        "allow the action on this target group in the controller's IAM policy",
+	target.CredentialsInvalid:  "check the controller's AWS credentials, its ServiceAccount's role and the clock",
+	target.TargetGroupNotFound: "create the target group, or correct the binding",
+	target.Throttled:           "the account's API budget is spent; the call is repeated by itself",
+	target.Unreachable:         "check the network, the region and the endpoint; the call is repeated by itself",
+	target.AWSUnavailable:      "the call is repeated by itself",
 }

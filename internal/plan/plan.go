@@ -32,6 +32,8 @@ import (
 // Plan is what to do about a group. All lists are ordered by key, and no key is
 // in two of them.
 type Plan struct {
+	// Wanted is what the plan was made for.
+	Wanted desired.Wanted
 	// Register are wanted targets to be added.
 	Register []Change
 	// Deregister are unwanted targets to be taken out.
@@ -105,7 +107,8 @@ const (
 
 // Make decides what to do about a group at the time now.
 func Make(wanted desired.Wanted, have Observation, policy Policy, now time.Time) Plan {
-	m := maker{wanted: wanted, have: have, policy: policy, now: now, listed: map[target.Key]target.Observed{}}
+	m := maker{have: have, policy: policy, now: now, listed: map[target.Key]target.Observed{}}
+	m.plan.Wanted = wanted
 	for _, observed := range have.Targets {
 		m.listed[observed.Key] = observed
 	}
@@ -136,7 +139,6 @@ func (m *maker) mayServe(observed target.Observed) bool {
 }
 
 type maker struct {
-	wanted desired.Wanted
 	have   Observation
 	policy Policy
 	now    time.Time
@@ -200,8 +202,8 @@ func (m *maker) register(change Change, explained bool) {
 func (m *maker) others(observed target.Observed) []Change {
 	change := Change{Target: observed.Target, Reason: target.PodGone}
 	switch {
-	case m.wanted.HoldOthers != "":
-		change.Reason = m.wanted.HoldOthers
+	case m.plan.Wanted.HoldOthers != "":
+		change.Reason = m.plan.Wanted.HoldOthers
 		m.plan.Held = append(m.plan.Held, change)
 	case m.have.Ours.Has(observed.Key), m.have.Uncertain.Has(observed.Key):
 		m.plan.Deregister = append(m.plan.Deregister, change)

@@ -19,7 +19,6 @@ import (
 type Input struct {
 	Group    target.Group
 	Bindings []desired.BindingID
-	Wanted   desired.Wanted
 	Have     plan.Observation
 	// Plan is what is left to do after Outcome.
 	Plan    plan.Plan
@@ -28,8 +27,11 @@ type Input struct {
 
 // Binding is what people should see of one binding.
 type Binding struct {
-	ID     desired.BindingID
-	Counts Counts
+	ID desired.BindingID
+	// Counted is false until the group was listed; Counts, Targets and Held say
+	// nothing until then.
+	Counted bool
+	Counts  Counts
 	// Targets are those that we answer for: registered by us or found as wanted.
 	Targets []target.Key
 	Ready   Condition
@@ -62,7 +64,7 @@ type Condition struct {
 // Of reports on all bindings of a group, in the order of in.Bindings.
 func Of(in Input) []Binding {
 	owners := map[target.Key][]desired.BindingID{}
-	for _, candidate := range in.Wanted.Candidates {
+	for _, candidate := range in.Plan.Wanted.Candidates {
 		owners[candidate.Key] = candidate.Bindings
 	}
 	reports := make([]Binding, len(in.Bindings))
@@ -71,7 +73,7 @@ func Of(in Input) []Binding {
 			bindings, known := owners[key]
 			return !known || slices.Contains(bindings, id)
 		}
-		r := Binding{ID: id, Counts: count(in, of)}
+		r := Binding{ID: id, Counted: true, Counts: count(in.Plan, in.Have, of)}
 		for _, key := range in.Have.Ours.Keys() {
 			if of(key) {
 				r.Targets = append(r.Targets, key)
@@ -90,14 +92,19 @@ func Failed(previous Binding, reason target.Reason, message string) Binding {
 	return previous
 }
 
-func count(in Input, of func(target.Key) bool) Counts {
+// Total counts the targets of a whole group.
+func Total(p plan.Plan, have plan.Observation) Counts {
+	return count(p, have, func(target.Key) bool { return true })
+}
+
+func count(p plan.Plan, have plan.Observation, of func(target.Key) bool) Counts {
 	var c Counts
-	for _, candidate := range in.Wanted.Candidates {
+	for _, candidate := range p.Wanted.Candidates {
 		if candidate.Verdict == desired.Want && of(candidate.Key) {
 			c.Desired++
 		}
 	}
-	for _, observed := range in.Have.Targets {
+	for _, observed := range have.Targets {
 		switch {
 		case !of(observed.Key):
 		case observed.Health.State.Leaving():
@@ -109,7 +116,7 @@ func count(in Input, of func(target.Key) bool) Counts {
 			c.Registered++
 		}
 	}
-	for _, change := range in.Plan.Held {
+	for _, change := range p.Held {
 		if of(change.Key) {
 			c.Held++
 		}
@@ -119,14 +126,14 @@ func count(in Input, of func(target.Key) bool) Counts {
 
 // readiness names the gravest thing that keeps the binding from being in line.
 func readiness(in Input, id desired.BindingID, counts Counts) Condition {
-	for _, problem := range in.Wanted.Problems {
+	for _, problem := range in.Plan.Wanted.Problems {
 		if problem.Binding == id {
 			return Condition{Reason: problem.Reason, Message: problem.Message}
 		}
 	}
 	if len(in.Outcome.Failures) > 0 {
 		failure := in.Outcome.Failures[0]
-		return Condition{Reason: failure.Reason, Message: describeFailure(failure)}
+		return Condition{Reason: failure.Reason, Message: failure.String()}
 	}
 	if left := in.Plan.LeftOut; len(left) > 0 {
 		return Condition{Reason: left[0].Reason, Message: fmt.Sprintf(
@@ -145,28 +152,6 @@ func describeSynced(group target.Group, counts Counts) string {
 		message += "; no load balancer uses the target group, so none will become healthy: add a listener that forwards to it"
 	}
 	return message
-}
-
-func describeFailure(failure plan.Failure) string {
-	call := failure.Op
-	if n := len(failure.Changes); n > 0 {
-		call += " of " + targets(n)
-	}
-	message := call + " failed: " + failure.Message
-	if remedy := remedies[failure.Reason]; remedy != "" {
-		message += ": " + remedy
-	}
-	return message
-}
-
-// remedies say what the user can do about a call that failed.
-var remedies = map[target.Reason]string{
-	target.AccessDenied:        "allow the action on this target group in the controller's IAM policy",
-	target.CredentialsInvalid:  "check the controller's AWS credentials, its ServiceAccount's role and the clock",
-	target.TargetGroupNotFound: "create the target group, or correct the binding",
-	target.Throttled:           "the account's API budget is spent; the call is repeated by itself",
-	target.Unreachable:         "check the network, the region and the endpoint; the call is repeated by itself",
-	target.AWSUnavailable:      "the call is repeated by itself",
 }
 
 // holding tells what a guard leaves in the group, and why.

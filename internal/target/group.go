@@ -106,3 +106,25 @@ type Group struct {
 
 // InUse tells whether any load balancer sends to the group.
 func (g Group) InUse() bool { return len(g.LoadBalancers) > 0 }
+
+// Ref names a group by ARN or by name; exactly one is set.
+type Ref struct {
+	ARN  ARN
+	Name string
+}
+
+// String is the name, or the ARN.
+func (r Ref) String() string {
+	if r.Name != "" {
+		return r.Name
+	}
+	return r.ARN.String()
+}
+
+// Names tells whether r means the group.
+func (r Ref) Names(group Group) bool {
+	if r.Name != "" {
+		return group.ARN.Name == r.Name
+	}
+	return group.ARN == r.ARN
+}

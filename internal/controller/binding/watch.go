@@ -1,0 +1,54 @@
+package binding
+
+import (
+	"context"
+
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+)
+
+// workers is how many bindings are reconciled at a time. The only thing they wait
+// for is the API server taking a finalizer.
+const workers = 8
+
+// SetupWithManager makes the manager run the reconciler.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	warm := true
+	c, err := ctrlcontroller.NewTyped("binding", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
+		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Watch(&r.queue); err != nil {
+		return err
+	}
+	for _, binding := range r.Flags {
+		r.queue.Add(binding.ID)
+	}
+	if !r.Objects {
+		return nil
+	}
+	return c.Watch(source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, onBinding()))
+}
+
+type queue = workqueue.TypedRateLimitingInterface[desired.BindingID]
+
+func onBinding() handler.TypedEventHandler[*v1beta1.TargetGroupBinding, desired.BindingID] {
+	type tgb = *v1beta1.TargetGroupBinding
+	enqueue := func(binding tgb, q queue) {
+		q.Add(desired.BindingID{Namespace: binding.Namespace, Name: binding.Name})
+	}
+	return handler.TypedFuncs[tgb, desired.BindingID]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[tgb], q queue) { enqueue(e.Object, q) },
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[tgb], q queue) { enqueue(e.ObjectNew, q) },
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[tgb], q queue) { enqueue(e.Object, q) },
+	}
+}

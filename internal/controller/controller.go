@@ -1,0 +1,53 @@
+// Package controller holds what the controllers share: the registry of bindings,
+// the board of reports, and the queues by which they wake one another.
+//
+//	annotation  Services with our annotations  -> TargetGroupBinding objects
+//	binding     a declared binding             -> Registry: which group it means
+//	group       the bindings of one group      -> calls to AWS, reports on the Board
+//	status      a report on the Board          -> status, conditions, finalizer
+//
+// No controller waits for AWS, and only annotation and status write to the API
+// server, so a few workers serve any number of groups.
+package controller
+
+import (
+	"context"
+	"sync"
+
+	"k8s.io/client-go/util/workqueue"
+)
+
+// Queue lets one part of the program put work on a controller's queue. It is a
+// source of the controller; what is added before the controller runs is kept
+// until then. It is safe for concurrent use, and the zero value is ready.
+type Queue[T comparable] struct {
+	mu      sync.Mutex
+	queue   workqueue.TypedRateLimitingInterface[T]
+	waiting map[T]bool
+}
+
+// Add puts an item on the queue. It never blocks.
+func (q *Queue[T]) Add(item T) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.queue != nil {
+		q.queue.Add(item)
+		return
+	}
+	if q.waiting == nil {
+		q.waiting = map[T]bool{}
+	}
+	q.waiting[item] = true
+}
+
+// Start is called by the controller that the Queue is a source of.
+func (q *Queue[T]) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[T]) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queue = queue
+	for item := range q.waiting {
+		queue.Add(item)
+	}
+	q.waiting = nil
+	return nil
+}

@@ -1,0 +1,72 @@
+// Package status writes what the Board says of a binding into its status, and
+// lets go of bindings of which nothing is left.
+package status
+
+import (
+	"context"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
+)
+
+// workers is how many writes to the API server are under way at a time.
+const workers = 8
+
+// Reconciler writes the status of bindings that are objects.
+type Reconciler struct {
+	Client client.Client
+	Board  *controller.Board
+}
+
+// SetupWithManager makes the manager run the reconciler.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	c, err := ctrlcontroller.NewTyped("status", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
+		Reconciler: r, MaxConcurrentReconciles: workers,
+	})
+	if err != nil {
+		return err
+	}
+	return c.Watch(&r.Board.Changed)
+}
+
+// Reconcile writes the latest notice on a binding. The cached object may be older
+// than our own last write; then the same is written again, which changes nothing.
+func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (reconcile.Result, error) {
+	notice, posted := r.Board.Read(id)
+	if !posted {
+		return reconcile.Result{}, nil
+	}
+	var tgb v1beta1.TargetGroupBinding
+	err := r.Client.Get(ctx, types.NamespacedName(id), &tgb)
+	if err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	if notice.Finished && !tgb.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, r.letGo(ctx, &tgb)
+	}
+	err = kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group))
+	return reconcile.Result{}, client.IgnoreNotFound(err)
+}
+
+// letGo removes the finalizer, so that the object disappears.
+func (r *Reconciler) letGo(ctx context.Context, cached *v1beta1.TargetGroupBinding) error {
+	tgb := cached.DeepCopy()
+	if !controllerutil.RemoveFinalizer(tgb, v1beta1.Finalizer) {
+		return nil
+	}
+	patch := client.MergeFromWithOptions(cached, client.MergeFromWithOptimisticLock{})
+	if err := r.Client.Patch(ctx, tgb, patch); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("remove the finalizer of %s/%s: %w", tgb.Namespace, tgb.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package kube
+
+import (
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Binding is a declared binding, however it was declared.
+type Binding struct {
+	ID desired.BindingID
+	// Object is where events about the binding go: the TargetGroupBinding, or
+	// the Service of a binding made of flags.
+	Object   runtime.Object
+	Deleting bool
+	// Invalid is why the declaration cannot be used; the fields below are empty then.
+	Invalid error
+	Group   target.Ref
+	Service types.NamespacedName
+	Port    desired.PortRef
+	Policy  plan.Policy
+	Nodes   desired.NodePolicy
+	// Family and VPC are what the binding expects of its group; empty if anything.
+	Family target.Family
+	VPC    string
+	// Role and ExternalID say with whose rights the group is worked on; empty
+	// for the controller's own.
+	Role, ExternalID string
+	// Ours are the targets that the status remembers, in the group with the ARN OursIn.
+	Ours   target.Set
+	OursIn string
+}
+
+// BindingOf reads a TargetGroupBinding. The error names the field, its value and
+// the remedy; the API server refuses such objects, but one may have been stored
+// before its rules were.
+func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
+	spec := tgb.Spec
+	ref, err := RefOf(spec.TargetGroupARN, spec.TargetGroupName)
+	if err != nil {
+		return Binding{}, err
+	}
+	port, err := PortOf(spec.ServiceRef.Port)
+	if err != nil {
+		return Binding{}, fmt.Errorf("spec.serviceRef.port: %w", err)
+	}
+	return Binding{
+		ID:         desired.BindingID{Namespace: tgb.Namespace, Name: tgb.Name},
+		Object:     declarer(tgb),
+		Deleting:   !tgb.DeletionTimestamp.IsZero(),
+		Group:      ref,
+		Service:    types.NamespacedName{Namespace: tgb.Namespace, Name: spec.ServiceRef.Name},
+		Port:       port,
+		Policy:     plan.Policy{Takeover: plan.Takeover(spec.Takeover)},
+		Nodes:      desired.NodePolicy(spec.NodeNotReady),
+		Family:     target.Family(spec.IPAddressType),
+		VPC:        spec.VPCID,
+		Role:       spec.IAMRoleARNToAssume,
+		ExternalID: spec.AssumeRoleExternalID,
+		Ours:       remembered(tgb.Status.Targets),
+		OursIn:     tgb.Status.TargetGroupARN,
+	}, nil
+}
+
+// declarer is the object in which the user declared the binding: the Service, if
+// the binding was made of its annotations.
+func declarer(tgb *v1beta1.TargetGroupBinding) runtime.Object {
+	owner := metav1.GetControllerOf(tgb)
+	if owner == nil || owner.Kind != "Service" {
+		return tgb
+	}
+	return &corev1.ObjectReference{
+		APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: tgb.Namespace, Name: owner.Name, UID: owner.UID,
+	}
+}
+
+// FlagBinding is the binding that flags declare. Its name cannot be that of a
+// TargetGroupBinding.
+func FlagBinding(service types.NamespacedName, port desired.PortRef, group target.Ref, policy plan.Policy) Binding {
+	return Binding{
+		ID: desired.BindingID{Namespace: service.Namespace, Name: "service/" + service.Name},
+		Object: &corev1.ObjectReference{
+			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name,
+		},
+		Group: group, Service: service, Port: port, Policy: policy, Nodes: desired.HoldOnSilentNode,
+	}
+}
+
+// RefOf reads the two fields of which exactly one names the group.
+func RefOf(arn, name string) (target.Ref, error) {
+	switch {
+	case arn != "" && name != "":
+		return target.Ref{}, fmt.Errorf("targetGroupARN %q and targetGroupName %q are both set: remove one", arn, name)
+	case arn == "" && name == "":
+		return target.Ref{}, fmt.Errorf("neither targetGroupARN nor targetGroupName is set: set one")
+	case name != "":
+		return target.Ref{Name: name}, nil
+	}
+	parsed, err := target.ParseARN(arn)
+	if err != nil {
+		return target.Ref{}, fmt.Errorf("targetGroupARN: %w", err)
+	}
+	return target.Ref{ARN: parsed}, nil
+}
+
+// PortOf reads a port by name or number; digits in a string are a number.
+func PortOf(port intstr.IntOrString) (desired.PortRef, error) {
+	number := port.IntValue()
+	switch {
+	case port.Type == intstr.String && port.StrVal == "":
+		return desired.PortRef{}, fmt.Errorf("is empty: name a port of the Service, by name or number")
+	case port.Type == intstr.String && port.StrVal != strconv.Itoa(number):
+		return desired.PortRef{Name: port.StrVal}, nil
+	case number < 1 || number > 65535:
+		return desired.PortRef{}, fmt.Errorf("%d is out of range: want 1 to 65535", number)
+	}
+	return desired.PortRef{Number: uint16(number)}, nil
+}
+
+func remembered(targets []string) target.Set {
+	var keys []target.Key
+	for _, s := range targets {
+		// What cannot be read was not written by us.
+		if key, err := target.ParseKey(s); err == nil {
+			keys = append(keys, key)
+		}
+	}
+	return target.SetOf(keys...)
+}

@@ -1,0 +1,50 @@
+package metrics
+
+import (
+	"context"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Client counts and times the calls of another client. It is an elb.Client.
+type Client struct {
+	elb.Client
+	metrics *Metrics
+}
+
+// Client makes a client that counts the calls of c.
+func (m *Metrics) Client(c elb.Client) Client { return Client{Client: c, metrics: m} }
+
+// RegisterTargets is elb.Client's.
+func (c Client) RegisterTargets(ctx context.Context, group target.ARN, targets []target.Target) error {
+	start := time.Now()
+	err := c.Client.RegisterTargets(ctx, group, targets)
+	c.metrics.called("RegisterTargets", start, err)
+	return err
+}
+
+// DeregisterTargets is elb.Client's.
+func (c Client) DeregisterTargets(ctx context.Context, group target.ARN, targets []target.Target) error {
+	start := time.Now()
+	err := c.Client.DeregisterTargets(ctx, group, targets)
+	c.metrics.called("DeregisterTargets", start, err)
+	return err
+}
+
+// TargetHealth is elb.Client's.
+func (c Client) TargetHealth(ctx context.Context, group target.ARN) ([]target.Observed, error) {
+	start := time.Now()
+	listed, err := c.Client.TargetHealth(ctx, group)
+	c.metrics.called("DescribeTargetHealth", start, err)
+	return listed, err
+}
+
+// TargetGroups is elb.Client's.
+func (c Client) TargetGroups(ctx context.Context, query elb.GroupQuery) ([]target.Group, error) {
+	start := time.Now()
+	groups, err := c.Client.TargetGroups(ctx, query)
+	c.metrics.called("DescribeTargetGroups", start, err)
+	return groups, err
+}

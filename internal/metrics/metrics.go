@@ -1,0 +1,121 @@
+// Package metrics holds every metric of the project, so that their names, labels
+// and help can be read, and documented, in one place.
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/report"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// Metrics are the project's metrics. All methods are safe for concurrent use.
+type Metrics struct {
+	targets      *prometheus.GaugeVec
+	changes      *prometheus.CounterVec
+	acceptance   *prometheus.HistogramVec
+	lastSuccess  *prometheus.GaugeVec
+	calls        *prometheus.CounterVec
+	callDuration *prometheus.HistogramVec
+	budgetWait   *prometheus.HistogramVec
+}
+
+// quick are buckets, in seconds, for what should take milliseconds and may take
+// minutes when AWS throttles.
+var quick = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+// New makes the metrics and registers them.
+func New(registry prometheus.Registerer) *Metrics {
+	m := &Metrics{
+		targets: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tgc_targets",
+			Help: "Targets of a target group by state: desired should be registered; registered, healthy and draining are as the load balancer lists them; pending wait to be registered; held stay though nothing wants them; left_out are refused by AWS.",
+		}, []string{"target_group", "state"}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tgc_target_changes_total",
+			Help: "Targets that AWS accepted for registration or deregistration, by the reason of the change.",
+		}, []string{"target_group", "operation", "reason"}),
+		acceptance: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tgc_change_acceptance_seconds",
+			Help:    "Time from when the controller saw that a target must be registered or deregistered until AWS accepted the call.",
+			Buckets: quick,
+		}, []string{"operation"}),
+		lastSuccess: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tgc_target_group_last_success_timestamp_seconds",
+			Help: "Unix time when a target group was last found in line with its bindings, with no call failing.",
+		}, []string{"target_group"}),
+		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tgc_aws_calls_total",
+			Help: "Calls to AWS by operation and outcome; the outcome is ok or the reason of the failure.",
+		}, []string{"operation", "outcome"}),
+		callDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tgc_aws_call_duration_seconds",
+			Help:    "Duration of calls to AWS, by operation.",
+			Buckets: quick,
+		}, []string{"operation"}),
+		budgetWait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tgc_budget_wait_seconds",
+			Help:    "Time that calls waited for their turn in the account's call budget, by class and priority.",
+			Buckets: quick,
+		}, []string{"class", "priority"}),
+	}
+	registry.MustRegister(m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait)
+	return m
+}
+
+// Group notes what a round found of a group.
+func (m *Metrics) Group(group target.ARN, round elb.Round) {
+	name := group.String()
+	counts := report.Total(round.Plan, round.Have)
+	for state, n := range map[string]int{
+		"desired": counts.Desired, "registered": counts.Registered, "healthy": counts.Healthy,
+		"draining": counts.Draining, "held": counts.Held,
+		"pending": len(round.Plan.Register), "left_out": len(round.Plan.LeftOut),
+	} {
+		m.targets.WithLabelValues(name, state).Set(float64(n))
+	}
+	m.changed(name, elb.Register, round.Outcome.Registered)
+	m.changed(name, elb.Deregister, round.Outcome.Deregistered)
+	if round.Plan.Empty() && len(round.Outcome.Failures) == 0 {
+		m.lastSuccess.WithLabelValues(name).Set(float64(time.Now().Unix()))
+	}
+}
+
+func (m *Metrics) changed(group string, op elb.Op, changes []plan.Change) {
+	for _, change := range changes {
+		m.changes.WithLabelValues(group, op.String(), string(change.Reason)).Inc()
+	}
+}
+
+// Forget drops what is kept of a group.
+func (m *Metrics) Forget(group target.ARN) {
+	labels := prometheus.Labels{"target_group": group.String()}
+	m.targets.DeletePartialMatch(labels)
+	m.changes.DeletePartialMatch(labels)
+	m.lastSuccess.DeletePartialMatch(labels)
+}
+
+// Accepted notes how long a change took from when it was planned.
+func (m *Metrics) Accepted(op elb.Op, after time.Duration) {
+	m.acceptance.WithLabelValues(op.String()).Observe(after.Seconds())
+}
+
+// Waited notes a wait for the call budget.
+func (m *Metrics) Waited(wait pace.Wait) {
+	m.budgetWait.WithLabelValues(wait.Class.String(), wait.Priority.String()).Observe(wait.Duration.Seconds())
+}
+
+// called notes a call to AWS that began at start.
+func (m *Metrics) called(operation string, start time.Time, err error) {
+	outcome := "ok"
+	if kind := elb.KindOf(err); kind != elb.KindNone {
+		outcome = string(kind)
+	}
+	m.calls.WithLabelValues(operation, outcome).Inc()
+	m.callDuration.WithLabelValues(operation).Observe(time.Since(start).Seconds())
+}
