@@ -1,0 +1,122 @@
+package node_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
+)
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func addNode(t *testing.T, name string) *node.Node {
+	t.Helper()
+	n, err := shared.Nodes.Add(t.Context(), node.Spec{Name: name, Zone: "us-east-1a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+func TestPowerOffAndOn(t *testing.T) {
+	n := addNode(t, "fragile")
+	p := webPod("unlucky")
+	p.Spec.NodeName = n.Name()
+	p = untilReady(t, create(t, p))
+	n.PowerOff()
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	conn, err := vpc.DialContext(ctx, "tcp", net.JoinHostPort(p.Status.PodIP, "8080"))
+	if err == nil {
+		conn.Close()
+		t.Error("a pod without power takes connections")
+	} else if !errors.Is(err, context.DeadlineExceeded) && !os.IsTimeout(err) {
+		t.Errorf("got %v, want silence", err)
+	}
+	until(t, p, "found to be lost", notReady)
+	if err := n.PowerOn(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := until(t, p, "ready again", func(p *corev1.Pod) bool {
+		return isReady(p) && p.Status.ContainerStatuses[0].RestartCount == 1
+	})
+	mustAsk(t, now, http.MethodGet, "/")
+}
+
+func TestDrain(t *testing.T) {
+	n := addNode(t, "drained")
+	p := webPod("moved")
+	p.Spec.NodeName = n.Name()
+	p = untilReady(t, create(t, p))
+	if err := n.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	untilGone(t, p)
+}
+
+func TestAPIServerRestart(t *testing.T) {
+	p := untilReady(t, create(t, webPod("survives")))
+	shared.StopAPIServer()
+	mustAsk(t, p, http.MethodGet, "/without-api")
+	mustAsk(t, p, http.MethodPost, "/lab/ready?to=false")
+	if err := shared.StartAPIServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	now := until(t, p, "unready", notReady)
+	if now.Status.ContainerStatuses[0].RestartCount != 0 {
+		t.Error("the pod was restarted")
+	}
+	untilReady(t, create(t, webPod("afterwards")))
+}
+
+func TestReusedAddresses(t *testing.T) {
+	fleet, err := node.Start(t.Context(), node.Options{Config: shared.Config(), Reuse: true, IPv6: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fleet.Stop()
+	n, err := fleet.Add(t.Context(), node.Spec{Name: "reusing", Zone: "us-east-1b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Remove(context.Background())
+	var last string
+	for _, name := range []string{"before", "after"} {
+		p := webPod(name)
+		p.Spec.NodeName = n.Name()
+		p = untilReady(t, create(t, p))
+		if last != "" && p.Status.PodIP != last {
+			t.Errorf("address is %s, want %s again", p.Status.PodIP, last)
+		}
+		last = p.Status.PodIP
+		if len(p.Status.PodIPs) != 2 {
+			t.Errorf("addresses are %v, want two", p.Status.PodIPs)
+		}
+		twin := &corev1.Pod{Status: corev1.PodStatus{PodIP: p.Status.PodIPs[1].IP}}
+		if a := mustAsk(t, twin, http.MethodGet, "/"); a.Pod != name {
+			t.Errorf("%s answers as %s", twin.Status.PodIP, a.Pod)
+		}
+		remove(t, p, 10)
+		untilGone(t, p)
+	}
+}
