@@ -66,7 +66,7 @@ func (l *ledger) serve(now time.Time) *waiter {
 	l.advance(now)
 	heads, n := l.heads()
 	for i, w := range heads[:n] {
-		if l.affordable(w) && !l.delaysAny(heads[:i], w) {
+		if l.affordable(w) && !l.delaysAny(heads[:i]) {
 			l.leave(w)
 			l.class[w.class].take()
 			l.total.take()
@@ -134,9 +134,9 @@ func (l *ledger) untilAffordable(w *waiter) time.Duration {
 	return max(l.class[w.class].untilServes(w.priority), l.total.untilServes(w.priority))
 }
 
-// delaysAny tells whether one of the more urgent waiters would find the total
-// short, once its own class has a token, because w took one now.
-func (l *ledger) delaysAny(urgent []*waiter, w *waiter) bool {
+// delaysAny tells whether one of the urgent waiters would find the total short,
+// once its own class has a token, because somebody took one now.
+func (l *ledger) delaysAny(urgent []*waiter) bool {
 	for _, u := range urgent {
 		ready := l.class[u.class].untilServes(u.priority)
 		left := l.total.tokens - 1 + l.total.gain(ready.Seconds())
