@@ -149,6 +149,20 @@ func TestEmptyClassDoesNotHoldUpTheOther(t *testing.T) {
 	}
 }
 
+func TestLongWaitOfOneClassDoesNotDelayTheOther(t *testing.T) {
+	b := newBench(Limits{
+		Registration: Limit{Capacity: 1, Refill: 0.01},
+		Describe:     Limit{Capacity: 1, Refill: 1},
+		Total:        Limit{Capacity: 100, Refill: 100},
+	})
+	b.ask(Registration, Terminating, 2)
+	b.ask(Describe, Sweep, 2)
+	b.pass(90 * time.Second)
+	if got := b.lastAt(); b.count(Describe, Sweep) != 2 || got != time.Second {
+		t.Errorf("the last of %d sweeps was served at %v, want the second at 1 s", b.count(Describe, Sweep), got)
+	}
+}
+
 func TestUrgentClassComesFirstAtTheTotal(t *testing.T) {
 	b := newBench(Documented())
 	b.drain(Describe) // empties the total as well
