@@ -116,11 +116,18 @@ func (w *Wire) plug(l *listener) {
 	if err != nil || failed != nil {
 		return
 	}
+	// One refusal is not enough: it may be that the last Accept under way was
+	// about to take a connection out of the queue.
+	refusals := 0
 	for range attempts {
 		c, err := net.DialTimeout("tcp", l.Addr().String(), patience)
 		if err != nil {
-			return
+			if refusals++; refusals == 2 {
+				return
+			}
+			continue
 		}
+		refusals = 0
 		w.mu.Lock()
 		w.plugs = append(w.plugs, c)
 		w.mu.Unlock()
