@@ -70,10 +70,15 @@ func Executable(ctx context.Context, progress io.Writer) (string, error) {
 	return path, build(ctx, source, path)
 }
 
-// used says whether the executable exists, and marks it as used now.
+// used says whether the executable exists, and marks it as used now; in the
+// cache of another user it stays unmarked.
 func used(path string) bool {
+	if _, err := os.Stat(path); err != nil {
+		return false
+	}
 	now := time.Now()
-	return os.Chtimes(path, now, now) == nil
+	os.Chtimes(path, now, now)
+	return true
 }
 
 func build(ctx context.Context, source, path string) error {
