@@ -117,6 +117,10 @@ func problemOf(binding Binding) *Problem {
 	case service.Existence == SeenDeleted:
 		return &Problem{binding.ID, target.ServiceDeleted,
 			"the Service was deleted, so its targets are deregistered: create it again, or delete the binding"}
+	case binding.Port == (PortRef{}) && len(service.Ports) > 1:
+		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
+			"the Service has several ports, %s: name the one that counts; no target is deregistered meanwhile",
+			listPorts(service.Ports))}
 	case !slices.ContainsFunc(service.Ports, binding.Port.names):
 		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
 			"the Service has no port %q but %s: correct the binding's port; no target is deregistered meanwhile",
@@ -142,7 +146,7 @@ func (p PortRef) names(port ServicePort) bool {
 	if p.Name != "" {
 		return port.Name == p.Name
 	}
-	return port.Number == p.Number
+	return p.Number == 0 || port.Number == p.Number
 }
 
 // portsOf lists the numbers under which the slice serves the binding's port.

@@ -76,7 +76,8 @@ type ServicePort struct {
 	Number uint16
 }
 
-// PortRef names a port of the Service by name or, if Name is empty, by number.
+// PortRef names a port of the Service by name or, if Name is empty, by number. The
+// zero value is the Service's only port.
 type PortRef struct {
 	Name   string
 	Number uint16
@@ -84,7 +85,7 @@ type PortRef struct {
 
 // String is the name, or the number in digits.
 func (p PortRef) String() string {
-	if p.Name != "" {
+	if p.Name != "" || p.Number == 0 {
 		return p.Name
 	}
 	return strconv.Itoa(int(p.Number))

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/config"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/annotation"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/binding"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/awselb"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/metrics"
+)
+
+const controllerExample = `  # All TargetGroupBinding objects and annotated Services of the cluster.
+  tgc controller --region eu-central-1
+
+  # One Service and one target group; needs no CRD and only a namespaced Role.
+  tgc controller --namespace shop --service web --port http \
+    --target-group-arn arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef
+
+  # Against the simulator (tgc sim).
+  AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:8480 \
+  AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any tgc controller --region us-east-1`
+
+// controllerCommand is `tgc controller`.
+func controllerCommand() *cobra.Command {
+	var settings config.Controller
+	command := &cobra.Command{
+		Use:     "controller",
+		Short:   "Keep target groups in step with the pods of a cluster",
+		Example: controllerExample,
+		Args:    cobra.NoArgs,
+		PreRunE: func(cmd *cobra.Command, _ []string) error {
+			settings.Complete(podNamespace(), cmd.Flags().Changed)
+			return settings.Check()
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			setUpLogs(settings)
+			return runController(cmd.Context(), settings)
+		},
+	}
+	settings.AddFlags(command.Flags())
+	return command
+}
+
+// setUpLogs makes all parts of the program, client-go's too, log in one form.
+func setUpLogs(settings config.Controller) {
+	level, _ := settings.Level() // checked before
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewJSONHandler(os.Stderr, options)
+	if settings.LogFormat == "text" {
+		handler = slog.NewTextHandler(os.Stderr, options)
+	}
+	logger := logr.FromSlogHandler(handler)
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+}
+
+// runController wires the controllers together and runs them until ctx ends.
+func runController(ctx context.Context, settings config.Controller) error {
+	mgr, err := newManager(settings)
+	if err != nil {
+		return err
+	}
+	if err := kube.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	if err := addControllers(ctx, mgr, settings); err != nil {
+		return err
+	}
+	ctrl.Log.Info("Starting", "version", version, "revision", revision, "namespace", settings.Namespace)
+	return mgr.Start(ctx)
+}
+
+func newManager(settings config.Controller) (manager.Manager, error) {
+	kubeConfig, err := loadKubeConfig(settings)
+	if err != nil {
+		return nil, err
+	}
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	if err := v1beta1.AddToScheme(scheme); err != nil {
+		return nil, err
+	}
+	renew, retry := settings.LeaseDuration*2/3, settings.LeaseDuration/7
+	mgr, err := ctrl.NewManager(kubeConfig, manager.Options{
+		Scheme:                        scheme,
+		Cache:                         kube.CacheOptions(settings.Namespace),
+		Metrics:                       metricsserver.Options{BindAddress: settings.MetricsAddress},
+		HealthProbeBindAddress:        settings.HealthAddress,
+		LeaderElection:                settings.LeaderElection,
+		LeaderElectionID:              settings.LeaseName,
+		LeaderElectionNamespace:       settings.LeaseNamespace,
+		LeaderElectionReleaseOnCancel: true,
+		// A config of its own, so that a busy client never costs the Lease.
+		LeaderElectionConfig: rest.CopyConfig(kubeConfig),
+		LeaseDuration:        &settings.LeaseDuration,
+		RenewDeadline:        &renew,
+		RetryPeriod:          &retry,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up the connection to Kubernetes: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+func loadKubeConfig(settings config.Controller) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = settings.Kubeconfig
+	kubeConfig, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the Kubernetes API: %w: give --kubeconfig, set KUBECONFIG, or run in a pod", err)
+	}
+	kubeConfig.QPS, kubeConfig.Burst = float32(settings.KubeQPS), 2*settings.KubeQPS
+	kubeConfig.UserAgent = "tgc/" + version
+	return kubeConfig, nil
+}
+
+// addControllers wires the controllers: each is told what it needs, and wakes the
+// next through a function or a queue.
+func addControllers(ctx context.Context, mgr manager.Manager, settings config.Controller) error {
+	flagBindings, err := settings.FlagBindings()
+	if err != nil {
+		return err
+	}
+	region, err := defaultRegion(ctx, settings)
+	if err != nil {
+		return err
+	}
+	meter := metrics.New(ctrlmetrics.Registry)
+	registry, board := controller.NewRegistry(), controller.NewBoard()
+	recorder := mgr.GetEventRecorder("targetgroupcontroller")
+	events := kube.NewRecorder(recorder)
+
+	groups := &group.Reconciler{
+		Cluster: kube.NewCluster(mgr.GetCache()), Registry: registry, Board: board,
+		Metrics: meter, Events: events, Sweep: settings.SweepInterval,
+	}
+	bindings := &binding.Reconciler{
+		Client: mgr.GetClient(), Accounts: newAccounts(meter), Registry: registry, Board: board, Events: events,
+		Region: region, Flags: flagBindings, Objects: settings.Bindings, Fresh: settings.SweepInterval,
+		WakeGroup: groups.Wake.Add,
+	}
+	groups.Lost = bindings.Lost
+	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings}
+	if settings.Bindings {
+		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board})
+	}
+	if settings.Annotations {
+		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: recorder})
+	}
+	for _, c := range controllers {
+		if err := c.SetupWithManager(mgr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// defaultRegion is the region of groups that are named by name. Doing without is
+// wrong only where such a group is certain to come up.
+func defaultRegion(ctx context.Context, settings config.Controller) (string, error) {
+	if settings.Region != "" {
+		return settings.Region, nil
+	}
+	region, err := awselb.Region(ctx)
+	if err != nil && settings.TargetGroupName != "" {
+		return "", err
+	}
+	return region, nil
+}
+
+// newAccounts opens accounts through the AWS SDK, metered and within AWS's limits.
+func newAccounts(meter *metrics.Metrics) *elb.Accounts {
+	open := func(ctx context.Context, login elb.Login) (elb.Client, error) {
+		client, err := awselb.New(ctx, awselb.Options{
+			Region: login.Region, RoleARN: login.Role, ExternalID: login.ExternalID, Version: version,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return meter.Client(client), nil
+	}
+	budget := func(_, _ string) *pace.Budget { return pace.New(pace.Documented(), meter.Waited) }
+	return elb.NewAccounts(open, budget)
+}
+
+// podNamespace is the namespace of the pod that the program runs in; empty elsewhere.
+func podNamespace() config.PodNamespace {
+	if namespace := os.Getenv("POD_NAMESPACE"); namespace != "" {
+		return config.PodNamespace(namespace)
+	}
+	mounted, err := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+	if err != nil {
+		return ""
+	}
+	return config.PodNamespace(strings.TrimSpace(string(mounted)))
+}

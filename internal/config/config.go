@@ -1,0 +1,168 @@
+// Package config holds what users can set, as flags with environment twins.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+)
+
+// Controller is everything that can be set of `tgc controller`.
+type Controller struct {
+	Region    string
+	Namespace string
+
+	// The binding made of flags; none if Service is empty.
+	Service         string
+	Port            string
+	TargetGroupARN  string
+	TargetGroupName string
+	Takeover        string
+
+	Bindings    bool
+	Annotations bool
+
+	MetricsAddress string
+	HealthAddress  string
+
+	LeaderElection bool
+	LeaseName      string
+	LeaseNamespace string
+	LeaseDuration  time.Duration
+
+	SweepInterval time.Duration
+	Kubeconfig    string
+	KubeQPS       int
+	LogLevel      string
+	LogFormat     string
+}
+
+// AddFlags makes a flag of each field, with its default.
+func (c *Controller) AddFlags(set *pflag.FlagSet) {
+	set.StringVar(&c.Region, "region", "", "AWS region of target groups that are named by name (default: AWS_REGION, the shared configuration)")
+	set.StringVarP(&c.Namespace, "namespace", "n", "", "namespace to watch (default: all; with --service, that of the pod or \"default\")")
+	set.StringVar(&c.Service, "service", "", "Service whose pods are registered in the target group of the next flags")
+	set.StringVar(&c.Port, "port", "", "port of that Service, by name or number (default: its only port)")
+	set.StringVar(&c.TargetGroupARN, "target-group-arn", "", "ARN of the target group of --service")
+	set.StringVar(&c.TargetGroupName, "target-group-name", "", "name of the target group of --service")
+	set.StringVar(&c.Takeover, "takeover", string(plan.Guarded), "targets in the group of --service that nothing explains: Guarded removes them only while they are a minority, Confirmed always")
+	set.BoolVar(&c.Bindings, "bindings", true, "watch TargetGroupBinding objects (default: false with --service)")
+	set.BoolVar(&c.Annotations, "annotations", true, "watch annotated Services, which needs --bindings (default: false with --service)")
+	set.StringVar(&c.MetricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 serves none")
+	set.StringVar(&c.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 serves none")
+	set.BoolVar(&c.LeaderElection, "leader-elect", true, "work only while holding the Lease, so that several replicas can run")
+	set.StringVar(&c.LeaseName, "leader-elect-lease", "targetgroupcontroller", "name of the Lease")
+	set.StringVar(&c.LeaseNamespace, "leader-elect-namespace", "", "namespace of the Lease (default: that of the pod, or --namespace)")
+	set.DurationVar(&c.LeaseDuration, "leader-elect-duration", 15*time.Second, "how long a leader that falls silent keeps the Lease")
+	set.DurationVar(&c.SweepInterval, "sweep-interval", 5*time.Minute, "how often an unchanged target group is looked at for drift")
+	set.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, the pod's ServiceAccount, ~/.kube/config)")
+	set.IntVar(&c.KubeQPS, "kube-api-qps", 100, "requests per second to the Kubernetes API, twice that in a burst")
+	set.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
+	set.StringVar(&c.LogFormat, "log-format", "json", "json or text")
+}
+
+// PodNamespace is the namespace the program runs in, if it knows.
+type PodNamespace string
+
+// Complete fills in what follows from other settings. given tells whether a flag
+// was set by the user.
+func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
+	if c.Service != "" {
+		c.Namespace = first(c.Namespace, string(pod), "default")
+		c.Bindings = c.Bindings && given("bindings")
+		c.Annotations = c.Annotations && given("annotations")
+	}
+	c.LeaseNamespace = first(c.LeaseNamespace, string(pod), c.Namespace, "default")
+}
+
+// Check tells everything that is wrong, each with the flag, its value and the remedy.
+func (c *Controller) Check() error {
+	var wrong []error
+	report := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	if _, err := c.Level(); err != nil {
+		report("--log-level %q: want debug, info, warn or error", c.LogLevel)
+	}
+	if !slices.Contains([]string{"json", "text"}, c.LogFormat) {
+		report("--log-format %q: want json or text", c.LogFormat)
+	}
+	if c.SweepInterval < time.Second {
+		report("--sweep-interval %s: want 1s or more; every sweep of a group costs a call", c.SweepInterval)
+	}
+	if c.LeaseDuration < 3*time.Second {
+		report("--leader-elect-duration %s: want 3s or more", c.LeaseDuration)
+	}
+	if c.KubeQPS < 1 {
+		report("--kube-api-qps %d: want 1 or more", c.KubeQPS)
+	}
+	for flag, address := range map[string]string{"metrics-bind-address": c.MetricsAddress, "health-probe-bind-address": c.HealthAddress} {
+		if _, _, err := net.SplitHostPort(address); err != nil && address != "0" {
+			report("--%s %q: want host:port, :port, or 0 for none", flag, address)
+		}
+	}
+	if _, err := c.FlagBindings(); err != nil {
+		wrong = append(wrong, err)
+	}
+	if c.Annotations && !c.Bindings {
+		report("--annotations needs --bindings: the annotations of a Service are made into a TargetGroupBinding")
+	}
+	if c.Service == "" && !c.Bindings {
+		report("nothing to do: give --service with a target group, or --bindings")
+	}
+	return errors.Join(wrong...)
+}
+
+// FlagBindings is the binding made of flags: one or none.
+func (c *Controller) FlagBindings() ([]kube.Binding, error) {
+	if c.Service == "" {
+		for flag, value := range map[string]string{"target-group-arn": c.TargetGroupARN, "target-group-name": c.TargetGroupName, "port": c.Port} {
+			if value != "" {
+				return nil, fmt.Errorf("--%s %q: needs --service, the Service whose pods are to be registered", flag, value)
+			}
+		}
+		return nil, nil
+	}
+	group, err := kube.RefOf(c.TargetGroupARN, c.TargetGroupName)
+	if err != nil {
+		return nil, fmt.Errorf("--target-group-arn, --target-group-name: %w", err)
+	}
+	var port desired.PortRef
+	if c.Port != "" {
+		if port, err = kube.PortOf(intstr.Parse(c.Port)); err != nil {
+			return nil, fmt.Errorf("--port %q: %w", c.Port, err)
+		}
+	}
+	takeover := plan.Takeover(c.Takeover)
+	if takeover != plan.Guarded && takeover != plan.Confirmed {
+		return nil, fmt.Errorf("--takeover %q: want Guarded or Confirmed", c.Takeover)
+	}
+	service := types.NamespacedName{Namespace: c.Namespace, Name: c.Service}
+	return []kube.Binding{kube.FlagBinding(service, port, group, plan.Policy{Takeover: takeover})}, nil
+}
+
+// Level is the log level.
+func (c *Controller) Level() (slog.Level, error) {
+	var level slog.Level
+	err := level.UnmarshalText([]byte(c.LogLevel))
+	return level, err
+}
+
+func first(values ...string) string {
+	for _, value := range values {
+		if strings.TrimSpace(value) != "" {
+			return value
+		}
+	}
+	return ""
+}
