@@ -120,3 +120,26 @@ func TestReusedAddresses(t *testing.T) {
 		untilGone(t, p)
 	}
 }
+
+func TestHostNetworkAndExecProbe(t *testing.T) {
+	n := shared.Nodes.Node("node-1")
+	switchFile := t.TempDir() + "/on"
+	p := webPod("hosted", "--port=18080")
+	p.Spec.HostNetwork, p.Spec.NodeName = true, n.Name()
+	p.Spec.Containers[0].Ports = nil
+	p.Spec.Containers[0].ReadinessProbe = &corev1.Probe{PeriodSeconds: 1}
+	p.Spec.Containers[0].ReadinessProbe.Exec = &corev1.ExecAction{Command: []string{"test", "-e", switchFile}}
+	p = until(t, create(t, p), "unready", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodRunning && notReady(p) })
+	if err := os.WriteFile(switchFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	untilReady(t, p)
+	if p.Status.PodIP != n.Address().String() {
+		t.Errorf("address is %s, want the node's %s", p.Status.PodIP, n.Address())
+	}
+	conn, err := vpc.DialContext(t.Context(), "tcp", net.JoinHostPort(p.Status.PodIP, "18080"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+}

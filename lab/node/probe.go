@@ -95,31 +95,14 @@ func (c *container) probe(life context.Context, probe *corev1.Probe, tell func(p
 	}
 	period := time.NewTicker(time.Duration(max(1, probe.PeriodSeconds)) * time.Second)
 	defer period.Stop()
-	successes, failures := int32(0), int32(0)
-	told, verdict := false, false
+	count := thresholds{successes: max(1, probe.SuccessThreshold), failures: max(1, probe.FailureThreshold)}
 	for {
 		err := c.runProbe(life, probe)
 		if life.Err() != nil {
 			return
 		}
-		if err == nil {
-			successes, failures = successes+1, 0
-		} else {
-			successes, failures = 0, failures+1
-		}
-		now := verdict
-		if successes >= max(1, probe.SuccessThreshold) {
-			now = true
-		}
-		if failures >= max(1, probe.FailureThreshold) {
-			now = false
-		}
-		decided := successes >= max(1, probe.SuccessThreshold) || failures >= max(1, probe.FailureThreshold)
-		if decided && (!told || now != verdict) {
-			told, verdict = true, now
-			if !tell(now, err) {
-				return
-			}
+		if passed, news := count.add(err == nil); news && !tell(passed, err) {
+			return
 		}
 		select {
 		case <-life.Done():
@@ -127,6 +110,30 @@ func (c *container) probe(life context.Context, probe *corev1.Probe, tell func(p
 		case <-period.C:
 		}
 	}
+}
+
+// thresholds turns a row of results into verdicts.
+type thresholds struct {
+	successes, failures int32 // how many in a row make a verdict
+	row                 int32
+	last                bool
+	verdict             *bool
+}
+
+// add counts a result. News is a verdict that differs from the one before.
+func (t *thresholds) add(good bool) (passed, news bool) {
+	if t.row++; good != t.last {
+		t.row, t.last = 1, good
+	}
+	enough := t.failures
+	if good {
+		enough = t.successes
+	}
+	if t.row < enough || (t.verdict != nil && *t.verdict == good) {
+		return good, false
+	}
+	t.verdict = &good
+	return good, true
 }
 
 // pause returns false when the context ends first.
