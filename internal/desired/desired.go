@@ -34,8 +34,8 @@ type Candidate struct {
 	Bindings []BindingID
 	// Since is when the pod became ready, or was deleted; zero if unknown.
 	Since time.Time
-	// GraceEnds is when a pod that leaves is killed; zero otherwise.
-	GraceEnds time.Time
+	// ServesUntil is until when a pod that leaves certainly serves; zero if unknown.
+	ServesUntil time.Time
 }
 
 // PodRef names a pod. Empty for an endpoint without one.
@@ -210,7 +210,7 @@ func judge(binding Binding, endpoint Endpoint) Candidate {
 // judgePod decides by the pod itself, whose news travel faster than its slice's.
 func (c *Candidate) judgePod(pod Pod, policy NodePolicy) {
 	if pod.terminating() {
-		c.Since, c.GraceEnds = pod.Deleted, pod.GraceEnds
+		c.Since, c.ServesUntil = pod.Deleted, pod.ServesUntil
 	}
 	switch {
 	case pod.terminating() && pod.silentNode():

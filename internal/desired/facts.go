@@ -143,9 +143,10 @@ type Pod struct {
 	Finished bool
 	// Deleted is when the deletion was asked for; zero for a pod that stays.
 	Deleted time.Time
-	// GraceEnds is when the pod is killed at the latest; zero for a pod that stays.
-	GraceEnds time.Time
-	Gates     []Gate
+	// ServesUntil is until when a pod that is being deleted certainly serves,
+	// because all its containers sleep before they are stopped; zero if unknown.
+	ServesUntil time.Time
+	Gates       []Gate
 }
 
 // Gate is a readiness gate of a pod.

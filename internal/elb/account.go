@@ -31,7 +31,9 @@ func (a *Account) settle(class pace.Class, err error) {
 	switch KindOf(err) {
 	case Throttled:
 		a.Budget.Throttled(class)
-	case KindNone:
+	case Unreachable, CredentialsInvalid:
+		// The call may never have reached the bucket.
+	default:
 		a.Budget.Accepted(class)
 	}
 }

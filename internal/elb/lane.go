@@ -42,7 +42,10 @@ type lane struct {
 	retryAt  time.Time
 }
 
-var errUpgraded = errors.New("a more urgent change came up")
+var (
+	errUpgraded   = errors.New("a more urgent change came up")
+	errNothingDue = errors.New("nothing is due any more")
+)
 
 // hurry ends a wait that is less urgent than the change that came up.
 func (l *lane) hurry(priority pace.Priority) {

@@ -122,7 +122,7 @@ func (s *Syncer) start(ctx context.Context, p plan.Plan, now time.Time) time.Tim
 		lane := &s.lanes[op]
 		switch {
 		case lane.running:
-			lane.hurry(urgency(Op(op), changes))
+			lane.hurry(urgency(changes))
 		case len(changes) == 0:
 			lane.succeed()
 		case now.Before(lane.retryAt):
@@ -179,7 +179,11 @@ func (s *Syncer) write(ctx context.Context, op Op) {
 func (s *Syncer) token(ctx context.Context, op Op) error {
 	for {
 		waiting, stop := context.WithCancelCause(ctx)
-		priority := s.enter(op, stop)
+		priority, due := s.enter(op, stop)
+		if !due {
+			stop(nil)
+			return errNothingDue
+		}
 		err := s.cfg.Account.Budget.Take(waiting, pace.Registration, priority)
 		upgraded := errors.Is(context.Cause(waiting), errUpgraded)
 		stop(nil)
@@ -189,12 +193,15 @@ func (s *Syncer) token(ctx context.Context, op Op) error {
 	}
 }
 
-func (s *Syncer) enter(op Op, upgrade context.CancelCauseFunc) pace.Priority {
+// enter notes with what urgency the lane begins to wait; false if nothing is due
+// any more.
+func (s *Syncer) enter(op Op, upgrade context.CancelCauseFunc) (pace.Priority, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	changes := s.changes(op)
 	lane := &s.lanes[op]
-	lane.waiting, lane.upgrade = urgency(op, s.changes(op)), upgrade
-	return lane.waiting
+	lane.waiting, lane.upgrade = urgency(changes), upgrade
+	return lane.waiting, len(changes) > 0
 }
 
 // changes is what the freshest plan asks of an op.
@@ -360,7 +367,7 @@ func (s *Syncer) noteAccepted(op Op, changes []plan.Change, now time.Time) {
 }
 
 // urgency is the priority of the most urgent change.
-func urgency(op Op, changes []plan.Change) pace.Priority {
+func urgency(changes []plan.Change) pace.Priority {
 	for _, change := range changes {
 		switch change.Reason {
 		case target.PodTerminating, target.PodGone:

@@ -44,7 +44,11 @@ func stripPod(obj any) (any, error) {
 		return obj, nil
 	}
 	stripMeta(&pod.ObjectMeta)
-	pod.Spec = corev1.PodSpec{NodeName: pod.Spec.NodeName, ReadinessGates: pod.Spec.ReadinessGates}
+	containers := make([]corev1.Container, len(pod.Spec.Containers))
+	for i, container := range pod.Spec.Containers {
+		containers[i] = corev1.Container{Name: container.Name, Lifecycle: container.Lifecycle}
+	}
+	pod.Spec = corev1.PodSpec{ReadinessGates: pod.Spec.ReadinessGates, Containers: containers}
 	pod.Status = corev1.PodStatus{Phase: pod.Status.Phase, Conditions: pod.Status.Conditions}
 	return pod, nil
 }

@@ -155,10 +155,27 @@ func PodOf(pod *corev1.Pod) desired.Pod {
 	}
 	if at := pod.DeletionTimestamp; at != nil {
 		// The API server sets the timestamp to when the grace period ends.
-		facts.GraceEnds = at.Time
 		facts.Deleted = at.Add(-time.Duration(value(pod.DeletionGracePeriodSeconds)) * time.Second)
+		facts.ServesUntil = servesUntil(pod, facts.Deleted)
 	}
 	return facts
+}
+
+// servesUntil is when the first container wakes from the sleep before its stop;
+// zero if one has no such sleep, since it may stop at once.
+func servesUntil(pod *corev1.Pod, deleted time.Time) time.Time {
+	until := pod.DeletionTimestamp.Time
+	for i := range pod.Spec.Containers {
+		lifecycle := pod.Spec.Containers[i].Lifecycle
+		if lifecycle == nil || lifecycle.PreStop == nil || lifecycle.PreStop.Sleep == nil {
+			return time.Time{}
+		}
+		awake := deleted.Add(time.Duration(lifecycle.PreStop.Sleep.Seconds) * time.Second)
+		if awake.Before(until) {
+			until = awake
+		}
+	}
+	return until
 }
 
 // ServicesOf names the Services in whose slices a pod is listed.

@@ -12,7 +12,7 @@
 //	Want     uncertain     Register         Register
 //	other    uncertain     Deregister (2)   Deregister
 //
-//	(1) Held while it is the only healthy target and others come.
+//	(1) Held while it serves and is the only healthy target, and others come.
 //	(2) Held while a binding of the group cannot be understood.
 //	(3) Held while such targets are not a minority of the group.
 //
@@ -88,7 +88,7 @@ type Refusal struct {
 // Policy is the user's word on how careful to be.
 type Policy struct {
 	Takeover Takeover
-	// Drain is how long before a pod is killed its deregistration must have
+	// Drain is how long before a pod stops serving its deregistration must have
 	// been accepted for no request to be lost.
 	Drain time.Duration
 }
@@ -241,13 +241,13 @@ func (m *maker) takeOver(unexplained []Change) {
 
 // mayStay notes until when a terminating pod may stay registered.
 func (m *maker) mayStay(candidate desired.Candidate) {
-	if candidate.Reason != target.PodTerminating || candidate.GraceEnds.IsZero() {
+	if candidate.Reason != target.PodTerminating || candidate.ServesUntil.IsZero() {
 		return
 	}
 	if m.leaving == nil {
 		m.leaving = map[target.Key]time.Time{}
 	}
-	m.leaving[candidate.Key] = candidate.GraceEnds.Add(-m.policy.Drain)
+	m.leaving[candidate.Key] = candidate.ServesUntil.Add(-m.policy.Drain)
 }
 
 // guardLastHealthy holds terminating targets while they are all that is healthy
