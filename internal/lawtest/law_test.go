@@ -119,7 +119,15 @@ var reserved = []struct {
 }
 
 func TestReservedDependencies(t *testing.T) {
-	for name, pkg := range load(t) {
+	tree := load(t)
+	for _, rule := range reserved {
+		for _, importer := range rule.importers {
+			if _, exists := tree[importer]; !exists && !strings.HasSuffix(importer, "/") {
+				t.Errorf("%s may import %s but does not exist", importer, rule.dependency)
+			}
+		}
+	}
+	for name, pkg := range tree {
 		if !strings.HasPrefix(name, module) {
 			continue
 		}
@@ -150,6 +158,9 @@ var free = []struct {
 func TestPackagesStayFreeOf(t *testing.T) {
 	tree := load(t)
 	for _, law := range free {
+		if _, exists := tree[module+law.pkg]; !exists {
+			t.Errorf("%s is bound by a law here but does not exist", law.pkg)
+		}
 		deps := tree[module+law.pkg].Deps
 		first := slices.IndexFunc(deps, func(dep string) bool { return strings.HasPrefix(dep, law.dependency) })
 		if first >= 0 {
