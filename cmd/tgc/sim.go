@@ -9,11 +9,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,11 +58,12 @@ func simCommand() *cobra.Command {
 	}
 	flags.add(command.Flags())
 	addSettingFlags(command.Flags())
+	var options elbsim.Options
+	command.PreRunE = func(cmd *cobra.Command, _ []string) (err error) {
+		options, err = flags.options(cmd.Flags())
+		return err
+	}
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		options, err := flags.options(cmd.Flags())
-		if err != nil {
-			return err
-		}
 		return flags.run(cmd.Context(), options, cmd.OutOrStdout())
 	}
 	return command
@@ -233,15 +232,15 @@ func (f *simFlags) checkFunc() (elbsim.CheckFunc, error) {
 	return nil, fmt.Errorf("health checks %q: want real, pass or none", f.checks)
 }
 
-// run serves until ctx ends or a signal says so.
+// run serves until ctx ends.
 func (f *simFlags) run(ctx context.Context, options elbsim.Options, out io.Writer) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	sim, err := elbsim.New(options)
 	if err != nil {
 		return err
 	}
-	faces, err := f.faces(sim)
+	faces, err := f.faces(ctx, sim)
 	if err != nil {
 		return err
 	}
@@ -267,8 +266,9 @@ type face struct {
 }
 
 // faces listens: on one address, or on two if the admin API has its own.
-func (f *simFlags) faces(sim *elbsim.Sim) ([]face, error) {
-	listener, err := net.Listen("tcp", f.listen)
+func (f *simFlags) faces(ctx context.Context, sim *elbsim.Sim) ([]face, error) {
+	var network net.ListenConfig
+	listener, err := network.Listen(ctx, "tcp", f.listen)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +277,7 @@ func (f *simFlags) faces(sim *elbsim.Sim) ([]face, error) {
 	if f.admin == "" {
 		return []face{main}, nil
 	}
-	second, err := net.Listen("tcp", f.admin)
+	second, err := network.Listen(ctx, "tcp", f.admin)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -293,7 +293,7 @@ const shutdownGrace = 3 * time.Second
 
 // serve answers requests until ctx ends. Calls that hang then end as well.
 func (f face) serve(ctx context.Context) error {
-	requests, release := context.WithCancel(context.Background())
+	requests, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 	server := &http.Server{
 		Handler:           f.handler,
@@ -305,7 +305,7 @@ func (f face) serve(ctx context.Context) error {
 	go func() {
 		<-ctx.Done()
 		release()
-		grace, cancel := context.WithTimeout(context.Background(), shutdownGrace)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
 		stopped <- server.Shutdown(grace)
 	}()

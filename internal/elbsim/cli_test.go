@@ -41,7 +41,7 @@ func newSession(t *testing.T, endpoint string) session {
 func (s session) command(t *testing.T, line string) (out, problem string) {
 	t.Helper()
 	arguments := append([]string{"--endpoint-url", s.endpoint, "elbv2"}, strings.Fields(line)...)
-	command := exec.CommandContext(t.Context(), awsPath, arguments...) //nolint:gosec // the words are the test's own
+	command := exec.CommandContext(t.Context(), awsPath, arguments...)
 	command.Env = s.env
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr

@@ -184,9 +184,7 @@ func (s GroupSpec) validate() error {
 }
 
 func (s GroupSpec) same(other GroupSpec) bool {
-	tags := maps.Equal(s.Tags, other.Tags)
-	s.Tags, other.Tags = nil, nil
-	return tags && s.Type == other.Type && s.Family == other.Family && s.Protocol == other.Protocol &&
+	return maps.Equal(s.Tags, other.Tags) && s.Type == other.Type && s.Family == other.Family && s.Protocol == other.Protocol &&
 		s.ProtocolVersion == other.ProtocolVersion && s.Port == other.Port && s.VPCID == other.VPCID && s.Check == other.Check
 }
 

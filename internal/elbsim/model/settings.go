@@ -70,6 +70,16 @@ func (s CheckSettings) validate() error {
 		return invalid("Health check protocol '%s' must be one of HTTP, HTTPS, TCP", s.Protocol)
 	case s.Port != TrafficPort && !portNumber(s.Port):
 		return invalid("Health check port '%s' must be '%s' or between 1 and 65535 inclusive", s.Port, TrafficPort)
+	case s.overHTTP() && !strings.HasPrefix(s.Path, "/"):
+		return invalid("Health check path '%s' must begin with a '/'", s.Path)
+	case s.overHTTP() && !validMatcher(s.Matcher):
+		return invalid("Health check matcher HTTP code '%s' must be codes between 200 and 499 inclusive", s.Matcher)
+	}
+	return s.validateNumbers()
+}
+
+func (s CheckSettings) validateNumbers() error {
+	switch {
 	case s.Interval < 5*time.Second || s.Interval > 300*time.Second:
 		return invalid("Health check interval '%d' must be between 5 and 300 inclusive", s.Interval/time.Second)
 	case s.Timeout < 2*time.Second || s.Timeout > 120*time.Second:
@@ -78,10 +88,6 @@ func (s CheckSettings) validate() error {
 		return invalid("Health check timeout '%d' must be smaller than the interval '%d'", s.Timeout/time.Second, s.Interval/time.Second)
 	case !threshold(s.HealthyThreshold) || !threshold(s.UnhealthyThreshold):
 		return invalid("Health check thresholds '%d' and '%d' must be between 2 and 10 inclusive", s.HealthyThreshold, s.UnhealthyThreshold)
-	case s.overHTTP() && !strings.HasPrefix(s.Path, "/"):
-		return invalid("Health check path '%s' must begin with a '/'", s.Path)
-	case s.overHTTP() && !validMatcher(s.Matcher):
-		return invalid("Health check matcher HTTP code '%s' must be codes between 200 and 499 inclusive", s.Matcher)
 	}
 	return nil
 }

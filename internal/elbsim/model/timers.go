@@ -50,8 +50,8 @@ func (t *timers) set(w *World, r *record, at time.Time) {
 
 // take removes and returns the soonest record that is due at now, or nil.
 func (t *timers) take(now time.Time) *record {
-	soonest, any := t.soonest()
-	if !any || soonest.After(now) {
+	soonest, waiting := t.soonest()
+	if !waiting || soonest.After(now) {
 		return nil
 	}
 	return heap.Pop(t).(timer).record

@@ -58,8 +58,8 @@ func (w *World) Reconfigure(now time.Time, config Config) {
 func (w *World) Next(now time.Time) time.Time {
 	w.advance(now)
 	var next time.Time
-	consider := func(at time.Time, any bool) {
-		if any && (next.IsZero() || at.Before(next)) {
+	consider := func(at time.Time, waiting bool) {
+		if waiting && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
 	}
