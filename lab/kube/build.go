@@ -91,7 +91,7 @@ func build(ctx context.Context, source, path string) error {
 	}
 	unfinished := path + ".unfinished"
 	defer os.Remove(unfinished)
-	_, err = goTool(ctx, source, "build", "-o", unfinished, "-ldflags", ldflags(version), "./cmd/kube")
+	_, err = goTool(ctx, source, "build", "-tags", "lab_kube", "-o", unfinished, "-ldflags", ldflags(version), "./cmd/kube")
 	if err != nil {
 		return fmt.Errorf("kube: build: %w", err)
 	}

@@ -1,3 +1,5 @@
+//go:build lab_kube
+
 // Command kube is the control plane of the lab in one executable: etcd,
 // kube-apiserver, kube-controller-manager and kube-scheduler.
 //
@@ -5,6 +7,9 @@
 // or else by its first argument; everything after that is the part's own
 // command line. One executable instead of four shares its code on disk and in
 // the build cache: linking is the slowest part of a warm build.
+//
+// It is built with the tag lab_kube only, by package kube of the lab, so that
+// go test ./... and linters do not compile Kubernetes.
 package main
 
 import (
