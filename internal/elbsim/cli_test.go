@@ -86,6 +86,7 @@ func (s session) refused(t *testing.T, line, code string) {
 }
 
 func TestCLISession(t *testing.T) {
+	t.Parallel()
 	settings := quick()
 	settings.DeregistrationDelay = elbsim.DefaultSettings().DeregistrationDelay
 	sim, endpoint := served(t, settings)
@@ -121,6 +122,7 @@ func TestCLISession(t *testing.T) {
 }
 
 func TestCLITagsAttributesAndModifications(t *testing.T) {
+	t.Parallel()
 	sim, endpoint := served(t, quick())
 	aws := newSession(t, endpoint)
 	arn, err := sim.PlantGroup(elbsim.SeedGroup{Name: "web", Protocol: "TCP", LoadBalancer: "back"})
@@ -146,6 +148,7 @@ func TestCLITagsAttributesAndModifications(t *testing.T) {
 
 // The CLI follows markers by itself, unless it is told the size of a page.
 func TestCLIPages(t *testing.T) {
+	t.Parallel()
 	sim, endpoint := served(t, quick())
 	aws := newSession(t, endpoint)
 	for i := range 401 {
@@ -165,6 +168,7 @@ func TestCLIPages(t *testing.T) {
 }
 
 func TestCLIErrors(t *testing.T) {
+	t.Parallel()
 	sim, endpoint := served(t, quick())
 	aws := newSession(t, endpoint)
 	aws.refused(t, "describe-target-groups --names nope", "TargetGroupNotFound")

@@ -76,6 +76,7 @@ func makeGroup(t *testing.T, client *elbv2.Client) (balancer, group string) {
 }
 
 func TestSDKWaiters(t *testing.T) {
+	t.Parallel()
 	_, endpoint := served(t, quick())
 	client := sdk(endpoint, "AKID")
 	_, group := makeGroup(t, client)
@@ -98,6 +99,7 @@ func TestSDKWaiters(t *testing.T) {
 }
 
 func TestSDKReadsWhatItWrote(t *testing.T) {
+	t.Parallel()
 	_, endpoint := served(t, quick())
 	client := sdk(endpoint, "AKID")
 	balancer, group := makeGroup(t, client)
@@ -142,6 +144,7 @@ func holds(attributes []types.TargetGroupAttribute, key, value string) bool {
 }
 
 func TestSDKPaginates(t *testing.T) {
+	t.Parallel()
 	sim, endpoint := served(t, quick())
 	for i := range 7 {
 		if _, err := sim.PlantGroup(elbsim.SeedGroup{Name: fmt.Sprintf("g%d", i)}); err != nil {
@@ -165,6 +168,7 @@ func TestSDKPaginates(t *testing.T) {
 }
 
 func TestSDKUnderstandsErrors(t *testing.T) {
+	t.Parallel()
 	settings := quick()
 	settings.Credentials = []elbsim.Credential{{AccessKey: "AKID"}}
 	sim, endpoint := served(t, settings)
@@ -193,6 +197,7 @@ func TestSDKUnderstandsErrors(t *testing.T) {
 
 // The SDK repeats a throttled call by itself: the log shows every attempt.
 func TestSDKRetriesAreSeen(t *testing.T) {
+	t.Parallel()
 	sim, endpoint := served(t, quick())
 	if _, err := sim.AddFault(elbsim.Fault{Kind: elbsim.FaultThrottle, Count: 1}); err != nil {
 		t.Fatal(err)

@@ -111,9 +111,13 @@ var shortType = map[BalancerType]string{Application: "app", Network: "net"}
 // not exist counts as deleted.
 func (w *World) DeleteLoadBalancer(now time.Time, arn string) {
 	w.advance(now)
+	b, exists := w.balancers[arn]
+	if !exists {
+		return
+	}
 	delete(w.balancers, arn)
-	w.balancerList = slices.DeleteFunc(w.balancerList, func(b *balancer) bool { return b.ARN == arn })
-	w.reconsiderUse()
+	w.balancerList = slices.DeleteFunc(w.balancerList, func(other *balancer) bool { return other == b })
+	w.reconsiderUse(b.forwards())
 }
 
 // LoadBalancers lists load balancers in the order they were made. next is as of
@@ -158,7 +162,7 @@ func (w *World) CreateListener(now time.Time, spec ListenerSpec) (ListenerView, 
 	spec.Groups = slices.Clone(spec.Groups)
 	l := &ListenerView{ARN: w.arn(resource + "/" + w.newID("listener", b.Name)), ListenerSpec: spec}
 	b.listeners = append(b.listeners, l)
-	w.reconsiderUse()
+	w.reconsiderUse(l.Groups)
 	return l.copied(), nil
 }
 
@@ -210,8 +214,9 @@ func (w *World) DeleteListener(now time.Time, arn string) error {
 	for _, b := range w.balancerList {
 		i := slices.IndexFunc(b.listeners, func(l *ListenerView) bool { return l.ARN == arn })
 		if i >= 0 {
+			groups := b.listeners[i].Groups
 			b.listeners = slices.Delete(b.listeners, i, i+1)
-			w.reconsiderUse()
+			w.reconsiderUse(groups)
 			return nil
 		}
 	}
@@ -230,8 +235,9 @@ func (w *World) ModifyListener(now time.Time, arn string, groups []string) (List
 			if err := w.checkForward(b, groups); err != nil {
 				return ListenerView{}, err
 			}
+			affected := slices.Concat(l.Groups, groups)
 			l.Groups = slices.Clone(groups)
-			w.reconsiderUse()
+			w.reconsiderUse(affected)
 			return l.copied(), nil
 		}
 	}
@@ -261,25 +267,41 @@ func (w *World) Listeners(now time.Time, balancerARN string, arns []string) ([]L
 	return views, nil
 }
 
-// reconsiderUse finds out anew which load balancers use which groups, and starts
-// or stops the groups whose answer changed.
-func (w *World) reconsiderUse() {
-	users := map[string][]string{}
-	for _, b := range w.balancerList {
-		for _, l := range b.listeners {
-			for _, group := range l.Groups {
-				users[group] = append(users[group], b.ARN)
-			}
+// reconsiderUse finds out anew which load balancers use these groups, and starts
+// or stops those whose answer changed.
+func (w *World) reconsiderUse(arns []string) {
+	for _, arn := range slices.Compact(slices.Sorted(slices.Values(arns))) {
+		g, exists := w.groups[arn]
+		if !exists {
+			continue
 		}
-	}
-	for _, g := range w.groupList {
-		slices.Sort(users[g.arn])
 		was := len(g.users) > 0
-		g.users = slices.Compact(users[g.arn])
+		g.users = w.usersOf(arn)
 		if was != (len(g.users) > 0) {
 			w.restart(g)
 		}
 	}
+}
+
+// usersOf are the load balancers that have a listener which forwards to a group.
+func (w *World) usersOf(arn string) []string {
+	var users []string
+	for _, b := range w.balancerList {
+		if slices.Contains(b.forwards(), arn) {
+			users = append(users, b.ARN)
+		}
+	}
+	slices.Sort(users)
+	return users
+}
+
+// forwards are the groups that a load balancer's listeners forward to.
+func (b *balancer) forwards() []string {
+	var arns []string
+	for _, l := range b.listeners {
+		arns = append(arns, l.Groups...)
+	}
+	return arns
 }
 
 // restart registers all targets of g anew, or puts them out of use. Those that
