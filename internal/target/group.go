@@ -18,6 +18,9 @@ type ARN struct {
 }
 
 var (
+	// New partitions are to be expected; all have begun with aws.
+	arnPartition = regexp.MustCompile(`^aws(-[a-z0-9]+)*$`)
+
 	arnAccount = regexp.MustCompile(`^[0-9]{12}$`)
 	arnRegion  = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
 	groupName  = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$`)
@@ -36,12 +39,15 @@ func ParseARN(s string) (ARN, error) {
 		return ARN{}, fmt.Errorf("%q is the ARN of something else: want one with elasticloadbalancing and targetgroup/NAME/ID", s)
 	}
 	arn := ARN{Partition: parts[1], Region: parts[3], Account: parts[4], Name: resource[1], ID: resource[2]}
-	return arn, arn.check(s)
+	if err := arn.check(s); err != nil {
+		return ARN{}, err
+	}
+	return arn, nil
 }
 
 func (a ARN) check(s string) error {
 	switch {
-	case !strings.HasPrefix(a.Partition, "aws"):
+	case !arnPartition.MatchString(a.Partition):
 		return fmt.Errorf("partition %q of %q: want aws, aws-cn or another partition of AWS", a.Partition, s)
 	case !arnRegion.MatchString(a.Region):
 		return fmt.Errorf("region %q of %q: want a region such as eu-central-1", a.Region, s)

@@ -28,6 +28,9 @@ func ParseKey(s string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("target %q is not of the form address:port: %w", s, err)
 	}
+	if ap.Port() == 0 || ap.Addr().Zone() != "" {
+		return Key{}, fmt.Errorf("target %q: want a port from 1 to 65535 and an address without a zone", s)
+	}
 	return Key{Addr: ap.Addr().Unmap(), Port: ap.Port()}, nil
 }
 
