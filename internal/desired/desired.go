@@ -272,6 +272,7 @@ func (c Candidate) compare(other Candidate) int {
 		cmp.Compare(other.Verdict, c.Verdict),
 		cmp.Compare(c.Reason, other.Reason),
 		c.Since.Compare(other.Since),
+		c.ServesUntil.Compare(other.ServesUntil),
 		cmp.Compare(c.Pod.UID, other.Pod.UID),
 		cmp.Compare(c.Pod.Name, other.Pod.Name),
 		slices.CompareFunc(c.Bindings, other.Bindings, BindingID.Compare),

@@ -137,8 +137,10 @@ type Pod struct {
 	Ready           bool
 	ContainersReady bool
 	// ReadySince is when the condition that makes the pod a target came true:
-	// ContainersReady for a pod with gates, Ready for others. Zero if unknown.
+	// ContainersReady for a pod with gates of ours, Ready for others. Zero if unknown.
 	ReadySince time.Time
+	// NotReadySince is when a pod that is not Ready last turned so; zero if unknown.
+	NotReadySince time.Time
 	// Finished: the pod's phase is Succeeded or Failed.
 	Finished bool
 	// Deleted is when the deletion was asked for; zero for a pod that stays.
@@ -154,35 +156,46 @@ type Gate struct {
 	// Ours: the controller opens it, by the target's health.
 	Ours bool
 	Open bool
+	// Since is when the gate was opened or closed; zero if unknown.
+	Since time.Time
 }
 
 // terminating tells whether the pod is on its way out.
 func (p Pod) terminating() bool { return !p.Deleted.IsZero() }
 
 // gatePending tells whether gates of ours, and nothing else, keep the pod from
-// being ready.
+// being ready: they are closed, or the kubelet has not seen yet that they are open.
 func (p Pod) gatePending() bool {
 	ours := false
 	for _, gate := range p.Gates {
-		if !gate.Open && !gate.Ours {
+		switch {
+		case gate.Ours:
+			ours = ours || !gate.Open || p.justOpened(gate)
+		case !gate.Open:
 			return false
 		}
-		ours = ours || !gate.Open
 	}
 	return p.ContainersReady && ours
 }
 
 // silentNode tells whether the pod is not ready although its containers are and
-// all gates are open. A kubelet never reports that; the control plane does,
-// when it lost sight of the pod's node.
+// all gates are open. A kubelet reports that for a moment only, between a gate's
+// opening and its own next look; otherwise the control plane does, when it lost
+// sight of the pod's node.
 func (p Pod) silentNode() bool {
 	if p.Ready || !p.ContainersReady {
 		return false
 	}
 	for _, gate := range p.Gates {
-		if !gate.Open {
+		if !gate.Open || p.justOpened(gate) {
 			return false
 		}
 	}
 	return true
+}
+
+// justOpened tells whether a gate was opened while the pod was not ready, so that
+// the kubelet is yet to make the pod ready.
+func (p Pod) justOpened(gate Gate) bool {
+	return gate.Open && !gate.Since.IsZero() && !gate.Since.Before(p.NotReadySince)
 }

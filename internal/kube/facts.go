@@ -146,11 +146,19 @@ func PodOf(pod *corev1.Pod) desired.Pod {
 	}
 	facts.Ready = status[corev1.PodReady].Status == corev1.ConditionTrue
 	facts.ContainersReady = status[corev1.ContainersReady].Status == corev1.ConditionTrue
-	facts.ReadySince = status[corev1.ContainersReady].LastTransitionTime.Time
+	if !facts.Ready {
+		facts.NotReadySince = status[corev1.PodReady].LastTransitionTime.Time
+	}
+	facts.ReadySince = status[corev1.PodReady].LastTransitionTime.Time
 	for _, gate := range pod.Spec.ReadinessGates {
+		ours := strings.HasPrefix(string(gate.ConditionType), v1beta1.ReadinessGatePrefix)
+		if ours {
+			facts.ReadySince = status[corev1.ContainersReady].LastTransitionTime.Time
+		}
 		facts.Gates = append(facts.Gates, desired.Gate{
-			Ours: strings.HasPrefix(string(gate.ConditionType), v1beta1.ReadinessGatePrefix),
-			Open: status[gate.ConditionType].Status == corev1.ConditionTrue,
+			Ours:  ours,
+			Open:  status[gate.ConditionType].Status == corev1.ConditionTrue,
+			Since: status[gate.ConditionType].LastTransitionTime.Time,
 		})
 	}
 	if at := pod.DeletionTimestamp; at != nil {
