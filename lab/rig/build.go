@@ -1,0 +1,42 @@
+package rig
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// build makes the tgc executable from the main module.
+func build(ctx context.Context, path string, options Options) error {
+	root, err := sourceRoot()
+	if err != nil {
+		return err
+	}
+	args := []string{"build", "-o", path}
+	if options.Race {
+		args = append(args, "-race")
+	}
+	fmt.Fprintln(options.Progress, "rig: building tgc")
+	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc")...)
+	command.Dir = root
+	if output, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("build tgc: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// sourceRoot is the folder of the main module: the parent of this one.
+func sourceRoot() (string, error) {
+	output, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("find the lab's go.mod: %w", err)
+	}
+	root := filepath.Dir(filepath.Dir(strings.TrimSpace(string(output))))
+	if _, err := os.Stat(filepath.Join(root, "cmd", "tgc")); err != nil {
+		return "", fmt.Errorf("the lab must be run from within its own folder: %w", err)
+	}
+	return root, nil
+}

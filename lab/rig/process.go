@@ -1,0 +1,253 @@
+package rig
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/cluster"
+)
+
+// Process is a running tgc.
+type Process struct {
+	command *exec.Cmd
+	ended   chan struct{}
+	err     error
+
+	mu    sync.Mutex
+	lines []string
+	urls  map[string]string // what listens where, as the log tells
+	told  *sync.Cond
+}
+
+// ProcessOptions say how tgc is run.
+type ProcessOptions struct {
+	// Args follow the subcommand.
+	Args []string
+	// Env is put over the rig's: the simulator's endpoint, credentials and a
+	// region. An entry NAME= with nothing behind it removes NAME.
+	Env []string
+	// Config is the access to Kubernetes; nil for an administrator's.
+	Config *rest.Config
+	// Log also receives the log, as it is written. May be nil.
+	Log io.Writer
+}
+
+// Controller starts `tgc controller`, with its endpoints on free ports, and
+// returns once it serves them. Whether it has the Lease is another matter.
+func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process, error) {
+	args := append([]string{
+		"controller", "--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0",
+	}, options.Args...)
+	p, err := r.Run(ctx, args, options)
+	if err != nil {
+		return nil, err
+	}
+	if !p.await(ctx, func() bool { return p.urls["metrics"] != "" && p.urls["health"] != "" }) {
+		p.Kill()
+		return nil, fmt.Errorf("tgc did not come up:\n%s", p.Log())
+	}
+	return p, nil
+}
+
+// Run starts tgc with any arguments.
+func (r *Rig) Run(ctx context.Context, args []string, options ProcessOptions) (*Process, error) {
+	config := options.Config
+	if config == nil {
+		config = r.World.Config()
+	}
+	file, err := os.CreateTemp(r.dir, "kubeconfig-")
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(file.Close(), cluster.WriteKubeconfig(file.Name(), config, "default")); err != nil {
+		return nil, err
+	}
+	command := exec.Command(r.executable, args...)
+	command.Env = environment(append([]string{
+		"KUBECONFIG=" + file.Name(), "HOME=" + r.dir, "PATH=" + os.Getenv("PATH"),
+		"AWS_ENDPOINT_URL=" + r.Endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
+	}, options.Env...))
+	// A test that is killed must not leave its controller behind.
+	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return startProcess(ctx, command, options.Log)
+}
+
+// environment keeps the last value of each variable, and none that ends up empty.
+func environment(entries []string) []string {
+	values := map[string]string{}
+	for _, entry := range entries {
+		name, value, _ := strings.Cut(entry, "=")
+		values[name] = value
+	}
+	var kept []string
+	for name, value := range values {
+		if value != "" {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return kept
+}
+
+func startProcess(ctx context.Context, command *exec.Cmd, log io.Writer) (*Process, error) {
+	p := &Process{command: command, ended: make(chan struct{}), urls: map[string]string{}}
+	p.told = sync.NewCond(&p.mu)
+	output, err := command.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	command.Stdout = command.Stderr
+	if err := command.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", filepath.Base(command.Path), err)
+	}
+	go p.read(output, log)
+	context.AfterFunc(ctx, p.Kill)
+	return p, nil
+}
+
+// listening finds the addresses in the log; controller-runtime tells them there.
+var listening = map[string]*regexp.Regexp{
+	"metrics": regexp.MustCompile(`Serving metrics server.*?bindAddress"?[:=]"?([0-9.:]+)`),
+	"health":  regexp.MustCompile(`starting server.*?health probe.*?addr"?[:=]"?([0-9.:]+)`),
+}
+
+func (p *Process) read(output io.Reader, log io.Writer) {
+	scanner := bufio.NewScanner(output)
+	scanner.Buffer(nil, 1<<20)
+	for scanner.Scan() {
+		if log != nil {
+			fmt.Fprintln(log, scanner.Text())
+		}
+		p.mu.Lock()
+		p.lines = append(p.lines, scanner.Text())
+		for name, pattern := range listening {
+			if found := pattern.FindStringSubmatch(scanner.Text()); found != nil {
+				p.urls[name] = "http://" + found[1]
+			}
+		}
+		p.told.Broadcast()
+		p.mu.Unlock()
+	}
+	p.err = p.command.Wait()
+	close(p.ended)
+	p.mu.Lock()
+	p.told.Broadcast()
+	p.mu.Unlock()
+}
+
+// await waits until a condition on what the log told holds; false if the process
+// or ctx ends before.
+func (p *Process) await(ctx context.Context, holds func() bool) bool {
+	defer context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.told.Broadcast()
+	})()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !holds() {
+		if ctx.Err() != nil || p.hasEnded() {
+			return false
+		}
+		p.told.Wait()
+	}
+	return true
+}
+
+func (p *Process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// Log is everything the process has printed.
+func (p *Process) Log() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// AwaitLog waits until a line contains the words; false if the process or ctx
+// ends before.
+func (p *Process) AwaitLog(ctx context.Context, words string) bool {
+	seen := 0
+	return p.await(ctx, func() bool {
+		for ; seen < len(p.lines); seen++ {
+			if strings.Contains(p.lines[seen], words) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Signal sends a signal and returns at once.
+func (p *Process) Signal(signal os.Signal) error { return p.command.Process.Signal(signal) }
+
+// Stop asks the process to end and gives its exit code.
+func (p *Process) Stop() int {
+	_ = p.Signal(syscall.SIGTERM) // it may have ended
+	return p.Wait()
+}
+
+// Kill ends the process at once, as a crash would.
+func (p *Process) Kill() {
+	_ = p.command.Process.Kill() // it may have ended
+	<-p.ended
+}
+
+// Wait waits for the process to end and gives its exit code; -1 if a signal ended it.
+func (p *Process) Wait() int {
+	<-p.ended
+	return p.command.ProcessState.ExitCode()
+}
+
+// Metrics reads the process's metrics page.
+func (p *Process) Metrics(ctx context.Context) (string, error) {
+	return p.get(ctx, "metrics", "/metrics")
+}
+
+// Healthy asks one of the health endpoints, such as /readyz.
+func (p *Process) Healthy(ctx context.Context, path string) error {
+	_, err := p.get(ctx, "health", path)
+	return err
+}
+
+func (p *Process) get(ctx context.Context, server, path string) (string, error) {
+	p.mu.Lock()
+	url := p.urls[server] + path
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return "", err
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", url, response.Status, body)
+	}
+	return string(body), err
+}

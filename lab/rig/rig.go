@@ -1,0 +1,167 @@
+// Package rig is a world with the ELBv2 simulator beside it, in which the real
+// tgc runs as a process of its own: what the integration tests, the demo and
+// the benchmarks share.
+package rig
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
+)
+
+// DialMap is where the simulator finds pods: 10.a.b.c listens on 127.a.b.c.
+const DialMap = "10.0.0.0/8=127.0.0.0/8"
+
+// Options of a rig. The zero value is a good one.
+type Options struct {
+	World world.Options
+	// Settings of the simulator; nil for AWS as documented, without latency.
+	Settings *elbsim.Settings
+	// Race builds tgc with the race detector.
+	Race bool
+	// Progress receives a line now and then when something takes long. Nil:
+	// standard error.
+	Progress io.Writer
+}
+
+// Rig is a running world with a simulator. Its methods are safe for concurrent use.
+type Rig struct {
+	*world.World
+	// Sim is the simulator, which runs in this process and serves at Endpoint.
+	Sim      *elbsim.Sim
+	Endpoint string
+	// API is an administrator's client that knows TargetGroupBindings.
+	API client.Client
+
+	executable string
+	dir        string
+	stop       context.CancelFunc
+	running    sync.WaitGroup
+}
+
+// Start brings a rig up: tgc is built, the world and the simulator are started
+// and the CRD is in force. On an error nothing is left.
+func Start(ctx context.Context, options Options) (*Rig, error) {
+	if options.Progress == nil {
+		options.Progress = os.Stderr
+	}
+	dir, err := os.MkdirTemp("", "tgc-rig-")
+	if err != nil {
+		return nil, err
+	}
+	r := &Rig{dir: dir, executable: filepath.Join(dir, "tgc")}
+	if err := r.start(ctx, options); err != nil {
+		return nil, errors.Join(err, r.Stop())
+	}
+	return r, nil
+}
+
+func (r *Rig) start(ctx context.Context, options Options) error {
+	if err := build(ctx, r.executable, options); err != nil {
+		return err
+	}
+	if err := r.startSimulator(options.Settings); err != nil {
+		return err
+	}
+	options.World.Cluster.Progress = options.Progress
+	var err error
+	if r.World, err = world.Start(ctx, options.World); err != nil {
+		return err
+	}
+	if r.API, err = newAPI(r.World); err != nil {
+		return err
+	}
+	return r.installCRD(ctx)
+}
+
+// Stop ends everything and leaves nothing behind.
+func (r *Rig) Stop() error {
+	var err error
+	if r.World != nil {
+		err = r.World.Stop()
+	}
+	if r.stop != nil {
+		r.stop()
+	}
+	r.running.Wait()
+	return errors.Join(err, os.RemoveAll(r.dir))
+}
+
+// startSimulator serves the simulator, with real health checks of the pods.
+func (r *Rig) startSimulator(settings *elbsim.Settings) error {
+	dial, err := elbsim.ParseDialMap([]string{DialMap})
+	if err != nil {
+		return err
+	}
+	r.Sim, err = elbsim.New(elbsim.Options{Settings: settings, Check: elbsim.Prober{Dial: dial}.Check})
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	r.Endpoint = "http://" + listener.Addr().String()
+	ctx, stop := context.WithCancel(context.Background())
+	server := &http.Server{Handler: r.Sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	r.stop = func() {
+		stop()
+		server.Close()
+	}
+	r.running.Go(func() { r.Sim.Run(ctx) })
+	r.running.Go(func() { _ = server.Serve(listener) }) // ends with ErrServerClosed
+	return nil
+}
+
+func newAPI(w *world.World) (client.Client, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1beta1.AddToScheme, apiextensionsv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	config := w.Config()
+	config.QPS, config.Burst = 1000, 2000
+	return client.New(config, client.Options{Scheme: scheme})
+}
+
+// installCRD applies the project's CRD and returns when the API server serves it.
+func (r *Rig) installCRD(ctx context.Context) error {
+	root, err := sourceRoot()
+	if err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(root, "config", "crd", "targetgroupcontroller.io_targetgroupbindings.yaml"))
+	if err != nil {
+		return err
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
+		return fmt.Errorf("read the CRD: %w", err)
+	}
+	if err := r.API.Create(ctx, &crd); err != nil {
+		return fmt.Errorf("install the CRD: %w", err)
+	}
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		var list v1beta1.TargetGroupBindingList
+		return r.API.List(ctx, &list) == nil, nil
+	})
+}
