@@ -29,7 +29,11 @@ type Failure struct {
 // String says what failed, in AWS's words, and what the user can do about it.
 func (f Failure) String() string {
 	call := f.Op
-	if n := len(f.Changes); n > 0 {
+	switch n := len(f.Changes); n {
+	case 0:
+	case 1:
+		call += " of 1 target"
+	default:
 		call = fmt.Sprintf("%s of %d targets", f.Op, n)
 	}
 	message := call + " failed: " + f.Message
