@@ -79,7 +79,7 @@ func Of(in Input) []Binding {
 				r.Targets = append(r.Targets, key)
 			}
 		}
-		r.Ready = readiness(in, id, r.Counts)
+		r.Ready = readiness(in, id, r.Counts, of)
 		r.Held = holding(in.Plan.Held, of)
 		reports[i] = r
 	}
@@ -125,7 +125,7 @@ func count(p plan.Plan, have plan.Observation, of func(target.Key) bool) Counts 
 }
 
 // readiness names the gravest thing that keeps the binding from being in line.
-func readiness(in Input, id desired.BindingID, counts Counts) Condition {
+func readiness(in Input, id desired.BindingID, counts Counts, of func(target.Key) bool) Condition {
 	for _, problem := range in.Plan.Wanted.Problems {
 		if problem.Binding == id {
 			return Condition{Reason: problem.Reason, Message: problem.Message}
@@ -135,13 +135,14 @@ func readiness(in Input, id desired.BindingID, counts Counts) Condition {
 		failure := in.Outcome.Failures[0]
 		return Condition{Reason: failure.Reason, Message: failure.String()}
 	}
-	if left := in.Plan.LeftOut; len(left) > 0 {
+	if left := those(in.Plan.LeftOut, of); len(left) > 0 {
 		return Condition{Reason: left[0].Reason, Message: fmt.Sprintf(
 			"%s left out: %s", targets(len(left)), list(left))}
 	}
-	if !in.Plan.Empty() {
+	come, leave := those(in.Plan.Register, of), those(in.Plan.Deregister, of)
+	if len(come)+len(leave) > 0 {
 		return Condition{Reason: target.Syncing, Message: fmt.Sprintf(
-			"%d to register, %d to deregister", len(in.Plan.Register), len(in.Plan.Deregister))}
+			"%d to register, %d to deregister", len(come), len(leave))}
 	}
 	return Condition{True: true, Reason: target.Synced, Message: describeSynced(in.Group, counts)}
 }
@@ -154,9 +155,14 @@ func describeSynced(group target.Group, counts Counts) string {
 	return message
 }
 
+// those are the changes to the targets of one binding.
+func those(changes []plan.Change, of func(target.Key) bool) []plan.Change {
+	return slices.DeleteFunc(slices.Clone(changes), func(change plan.Change) bool { return !of(change.Key) })
+}
+
 // holding tells what a guard leaves in the group, and why.
 func holding(held []plan.Change, of func(target.Key) bool) Condition {
-	mine := slices.DeleteFunc(slices.Clone(held), func(change plan.Change) bool { return !of(change.Key) })
+	mine := those(held, of)
 	if len(mine) == 0 {
 		return Condition{Reason: target.Synced, Message: "no target is held"}
 	}
