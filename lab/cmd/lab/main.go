@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(upCommand())
+	root.AddCommand(benchCommand(), upCommand())
 	return root
 }

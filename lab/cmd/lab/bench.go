@@ -1,0 +1,27 @@
+package main
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/bench"
+)
+
+func benchCommand() *cobra.Command {
+	var options bench.Options
+	c := &cobra.Command{
+		Use:   "bench",
+		Short: "Measure how quickly the controller acts and how many AWS calls it takes",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench.Run(c.Context(), options, c.OutOrStdout())
+		},
+	}
+	c.Flags().IntVar(&options.Services, "services", 100, "number of Services, each with a target group")
+	c.Flags().IntVar(&options.Pods, "pods", 10, "number of pods of each Service")
+	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
+	c.Flags().IntVar(&options.Replacements, "replacements", 120, "number of pods to replace")
+	c.Flags().DurationVar(&options.Every, "every", time.Second, "how often a pod is replaced")
+	return c
+}
