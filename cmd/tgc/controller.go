@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,7 +56,7 @@ func controllerCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 		PreRunE: func(cmd *cobra.Command, _ []string) error {
 			settings.Complete(podNamespace(), cmd.Flags().Changed)
-			return settings.Check()
+			return config.NameEnv(cmd.Flags(), settings.Check())
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			setUpLogs(settings)
@@ -74,14 +75,21 @@ func setUpLogs(settings config.Controller) {
 	if settings.LogFormat == "text" {
 		handler = slog.NewTextHandler(os.Stderr, options)
 	}
-	logger := logr.FromSlogHandler(handler)
+	logger := logr.FromSlogHandler(calm{handler})
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 }
 
 // runController wires the controllers together and runs them until ctx ends.
 func runController(ctx context.Context, settings config.Controller) error {
-	mgr, err := newManager(settings)
+	kubeConfig, err := loadKubeConfig(settings)
+	if err != nil {
+		return err
+	}
+	if err := preflight(ctx, kubeConfig, settings); err != nil {
+		return err
+	}
+	mgr, err := newManager(kubeConfig, settings)
 	if err != nil {
 		return err
 	}
@@ -92,14 +100,22 @@ func runController(ctx context.Context, settings config.Controller) error {
 		return err
 	}
 	ctrl.Log.Info("Starting", "version", version, "revision", revision, "namespace", settings.Namespace)
-	return mgr.Start(ctx)
+	if err := mgr.Start(ctx); err != nil {
+		return explainEnd(err, settings)
+	}
+	return nil
 }
 
-func newManager(settings config.Controller) (manager.Manager, error) {
-	kubeConfig, err := loadKubeConfig(settings)
-	if err != nil {
-		return nil, err
+// explainEnd words the one end of the manager that is no mistake.
+func explainEnd(err error, settings config.Controller) error {
+	if err.Error() != leaseLost {
+		return err
 	}
+	return fmt.Errorf("the Lease %s/%s could not be renewed in time, or another replica took it: ending, so as not to work beside a new leader",
+		settings.LeaseNamespace, settings.LeaseName)
+}
+
+func newManager(kubeConfig *rest.Config, settings config.Controller) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		return nil, err
@@ -136,8 +152,11 @@ func loadKubeConfig(settings config.Controller) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = settings.Kubeconfig
 	kubeConfig, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the Kubernetes API: %w: give --kubeconfig, set KUBECONFIG, or run in a pod", err)
+	switch {
+	case clientcmd.IsEmptyConfig(err):
+		return nil, errors.New("no access to a Kubernetes API: give --kubeconfig, set KUBECONFIG to a file that exists, or run in a pod with a ServiceAccount")
+	case err != nil:
+		return nil, fmt.Errorf("kubeconfig: %w", err)
 	}
 	kubeConfig.QPS, kubeConfig.Burst = float32(settings.KubeQPS), 2*settings.KubeQPS
 	kubeConfig.UserAgent = "tgc/" + version

@@ -133,9 +133,9 @@ func (c *Controller) FlagBindings() ([]kube.Binding, error) {
 		}
 		return nil, nil
 	}
-	group, err := kube.RefOf(c.TargetGroupARN, c.TargetGroupName)
+	group, err := kube.RefFields{ARN: "--target-group-arn", Name: "--target-group-name"}.Ref(c.TargetGroupARN, c.TargetGroupName)
 	if err != nil {
-		return nil, fmt.Errorf("--target-group-arn, --target-group-name: %w", err)
+		return nil, err
 	}
 	var port desired.PortRef
 	if c.Port != "" {

@@ -46,7 +46,7 @@ type Binding struct {
 // before its rules were.
 func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 	spec := tgb.Spec
-	ref, err := RefOf(spec.TargetGroupARN, spec.TargetGroupName)
+	ref, err := RefFields{ARN: "spec.targetGroupARN", Name: "spec.targetGroupName"}.Ref(spec.TargetGroupARN, spec.TargetGroupName)
 	if err != nil {
 		return Binding{}, err
 	}
@@ -96,19 +96,23 @@ func FlagBinding(service types.NamespacedName, port desired.PortRef, group targe
 	}
 }
 
-// RefOf reads the two fields of which exactly one names the group.
-func RefOf(arn, name string) (target.Ref, error) {
+// RefFields are the names of the two fields of which exactly one names the group,
+// as the user wrote them.
+type RefFields struct{ ARN, Name string }
+
+// Ref reads the two fields. The error names the one to mend.
+func (f RefFields) Ref(arn, name string) (target.Ref, error) {
 	switch {
 	case arn != "" && name != "":
-		return target.Ref{}, fmt.Errorf("targetGroupARN %q and targetGroupName %q are both set: remove one", arn, name)
+		return target.Ref{}, fmt.Errorf("%s %q and %s %q are both set: remove one", f.ARN, arn, f.Name, name)
 	case arn == "" && name == "":
-		return target.Ref{}, fmt.Errorf("neither targetGroupARN nor targetGroupName is set: set one")
+		return target.Ref{}, fmt.Errorf("neither %s nor %s is set: set one to name the target group", f.ARN, f.Name)
 	case name != "":
 		return target.Ref{Name: name}, nil
 	}
 	parsed, err := target.ParseARN(arn)
 	if err != nil {
-		return target.Ref{}, fmt.Errorf("targetGroupARN: %w", err)
+		return target.Ref{}, fmt.Errorf("%s: %w", f.ARN, err)
 	}
 	return target.Ref{ARN: parsed}, nil
 }

@@ -8,11 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -53,8 +50,7 @@ type Rig struct {
 
 	executable string
 	dir        string
-	stop       context.CancelFunc
-	running    sync.WaitGroup
+	simulator  *Simulator
 }
 
 // Start brings a rig up: tgc is built, the world and the simulator are started
@@ -78,11 +74,12 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 	if err := build(ctx, r.executable, options); err != nil {
 		return err
 	}
-	if err := r.startSimulator(options.Settings); err != nil {
+	var err error
+	if r.simulator, err = StartSimulator(options.Settings); err != nil {
 		return err
 	}
+	r.Sim, r.Endpoint = r.simulator.Sim, r.simulator.Endpoint
 	options.World.Cluster.Progress = options.Progress
-	var err error
 	if r.World, err = world.Start(ctx, options.World); err != nil {
 		return err
 	}
@@ -98,37 +95,10 @@ func (r *Rig) Stop() error {
 	if r.World != nil {
 		err = r.World.Stop()
 	}
-	if r.stop != nil {
-		r.stop()
+	if r.simulator != nil {
+		r.simulator.Stop()
 	}
-	r.running.Wait()
 	return errors.Join(err, os.RemoveAll(r.dir))
-}
-
-// startSimulator serves the simulator, with real health checks of the pods.
-func (r *Rig) startSimulator(settings *elbsim.Settings) error {
-	dial, err := elbsim.ParseDialMap([]string{DialMap})
-	if err != nil {
-		return err
-	}
-	r.Sim, err = elbsim.New(elbsim.Options{Settings: settings, Check: elbsim.Prober{Dial: dial}.Check})
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	r.Endpoint = "http://" + listener.Addr().String()
-	ctx, stop := context.WithCancel(context.Background())
-	server := &http.Server{Handler: r.Sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	r.stop = func() {
-		stop()
-		server.Close()
-	}
-	r.running.Go(func() { r.Sim.Run(ctx) })
-	r.running.Go(func() { _ = server.Serve(listener) }) // ends with ErrServerClosed
-	return nil
 }
 
 func newAPI(w *world.World) (client.Client, error) {

@@ -116,8 +116,9 @@ func specOf(service *corev1.Service) (v1beta1.TargetGroupBindingSpec, error) {
 		TargetGroupName: service.Annotations[v1beta1.AnnotationTargetGroupName],
 		ServiceRef:      v1beta1.ServiceReference{Name: service.Name},
 	}
-	if _, err := kube.RefOf(spec.TargetGroupARN, spec.TargetGroupName); err != nil {
-		return spec, fmt.Errorf("annotations: %w", err)
+	fields := kube.RefFields{ARN: v1beta1.AnnotationTargetGroupARN, Name: v1beta1.AnnotationTargetGroupName}
+	if _, err := fields.Ref(spec.TargetGroupARN, spec.TargetGroupName); err != nil {
+		return spec, fmt.Errorf("annotation %w", err)
 	}
 	port := service.Annotations[v1beta1.AnnotationPort]
 	switch {

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/config"
+)
+
+const (
+	// unreachableFor is how long an API server that does not answer is waited
+	// for, since at the start of a pod or of a cluster it may come a little later.
+	unreachableFor = 30 * time.Second
+	// knockEvery is the pause between attempts.
+	knockEvery = 2 * time.Second
+)
+
+// preflight says in one clear sentence what would otherwise show as caches that
+// never fill: an API server that does not answer or does not know us, a missing
+// CRD, missing rights.
+func preflight(ctx context.Context, kubeConfig *rest.Config, settings config.Controller) error {
+	client, err := kubernetes.NewForConfig(kubeConfig)
+	if err != nil {
+		return fmt.Errorf("kubeconfig: %w", err)
+	}
+	if err := knock(ctx, client, kubeConfig.Host); err != nil {
+		return err
+	}
+	if settings.Bindings {
+		if err := checkCRD(ctx, client); err != nil {
+			return err
+		}
+	}
+	return checkRights(ctx, client, settings)
+}
+
+// knock returns when the API server has answered.
+func knock(ctx context.Context, client kubernetes.Interface, host string) error {
+	ctx, cancel := context.WithTimeout(ctx, unreachableFor)
+	defer cancel()
+	for {
+		err := ask(ctx, client, "/version")
+		switch {
+		case apierrors.IsUnauthorized(err):
+			return fmt.Errorf("the Kubernetes API at %s does not know the credentials it was given (Unauthorized): renew the token or certificate in the kubeconfig or of the ServiceAccount", host)
+		case err == nil || apierrors.ReasonForError(err) != metav1.StatusReasonUnknown:
+			return nil // it answered, be it that we may not ask for its version
+		}
+		ctrl.Log.Info("The Kubernetes API does not answer; trying again", "host", host, "error", err.Error())
+		select {
+		case <-time.After(knockEvery):
+		case <-ctx.Done():
+			return fmt.Errorf("the Kubernetes API at %s does not answer: %w: check the server in the kubeconfig and the network", host, err)
+		}
+	}
+}
+
+func ask(ctx context.Context, client kubernetes.Interface, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return client.Discovery().RESTClient().Get().AbsPath(path).Do(ctx).Error()
+}
+
+func checkCRD(ctx context.Context, client kubernetes.Interface) error {
+	err := ask(ctx, client, "/apis/"+v1beta1.GroupVersion.String())
+	if !apierrors.IsNotFound(err) {
+		return nil // where not even this may be read, the caches will tell
+	}
+	return fmt.Errorf("the cluster knows no TargetGroupBinding of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", v1beta1.GroupVersion)
+}
+
+// right is what the controller must be allowed to do.
+type right struct{ group, resource, namespace, verbs string }
+
+func rightsFor(settings config.Controller) []right {
+	rights := []right{
+		{"", "services", settings.Namespace, "list watch"},
+		{"", "pods", settings.Namespace, "list watch"},
+		{"discovery.k8s.io", "endpointslices", settings.Namespace, "list watch"},
+	}
+	if settings.Bindings {
+		rights = append(rights,
+			right{v1beta1.GroupVersion.Group, "targetgroupbindings", settings.Namespace, "list watch patch"},
+			right{v1beta1.GroupVersion.Group, "targetgroupbindings/status", settings.Namespace, "patch"})
+	}
+	if settings.Annotations {
+		rights = append(rights, right{v1beta1.GroupVersion.Group, "targetgroupbindings", settings.Namespace, "create delete"})
+	}
+	if settings.LeaderElection {
+		rights = append(rights, right{"coordination.k8s.io", "leases", settings.LeaseNamespace, "get create update"})
+	}
+	return rights
+}
+
+// checkRights names all rights that are missing.
+func checkRights(ctx context.Context, client kubernetes.Interface, settings config.Controller) error {
+	var missing []error
+	for _, right := range rightsFor(settings) {
+		var verbs []string
+		for verb := range strings.FieldsSeq(right.verbs) {
+			if !allowed(ctx, client, right, verb) {
+				verbs = append(verbs, verb)
+			}
+		}
+		if len(verbs) > 0 {
+			missing = append(missing, right.missing(verbs))
+		}
+	}
+	return errors.Join(missing...)
+}
+
+func (r right) missing(verbs []string) error {
+	what, where, kind := r.resource, "in all namespaces", "ClusterRole"
+	if r.group != "" {
+		what += "." + r.group
+	}
+	if r.namespace != "" {
+		where, kind = "in namespace "+r.namespace, "Role"
+	}
+	return fmt.Errorf("not allowed to %s %s %s: allow it in the %s of the user or ServiceAccount that tgc runs as",
+		strings.Join(verbs, ", "), what, where, kind)
+}
+
+// allowed asks the API server. Where it does not tell, the attempt will.
+func allowed(ctx context.Context, client kubernetes.Interface, right right, verb string) bool {
+	resource, subresource, _ := strings.Cut(right.resource, "/")
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
+		ResourceAttributes: &authorizationv1.ResourceAttributes{
+			Namespace: right.namespace, Verb: verb, Group: right.group, Resource: resource, Subresource: subresource,
+		},
+	}}
+	answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+	return err != nil || answer.Status.Allowed
+}
