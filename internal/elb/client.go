@@ -37,7 +37,8 @@ type Client interface {
 	TargetGroups(ctx context.Context, query GroupQuery) ([]target.Group, error)
 }
 
-// GroupQuery names groups by ARN or by name, not both. At most 20 of either.
+// GroupQuery names groups by ARN or by name, not both. At most 20 of either. An
+// empty query names no group, and is answered with none without a call.
 type GroupQuery struct {
 	ARNs  []target.ARN
 	Names []string

@@ -56,6 +56,9 @@ func (c *client) TargetHealth(ctx context.Context, group target.ARN) (observed [
 
 // TargetGroups is as elb.Client has it. Without names it lists the first 400.
 func (c *client) TargetGroups(ctx context.Context, query elb.GroupQuery) (groups []target.Group, err error) {
+	if len(query.ARNs)+len(query.Names) == 0 {
+		return nil, nil
+	}
 	filter := model.GroupFilter{Names: query.Names}
 	for _, arn := range query.ARNs {
 		filter.ARNs = append(filter.ARNs, arn.String())

@@ -90,3 +90,12 @@ func wantNotFound(t *testing.T, h suiteHarness, group target.ARN) {
 		wantKind(t, call.make(t.Context()), elb.GroupNotFound)
 	}
 }
+
+// AWS would list all groups of the account for a call that names none.
+func emptyQuery(t *testing.T, h suiteHarness) {
+	h.NewGroup(t, Group{})
+	groups, err := h.Client.TargetGroups(t.Context(), elb.GroupQuery{})
+	if err != nil || len(groups) > 0 {
+		t.Errorf("an empty query gives %d groups and %v, want none and no error", len(groups), err)
+	}
+}
