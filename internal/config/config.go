@@ -89,49 +89,45 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 
 // Check tells everything that is wrong, each with the flag, its value and the remedy.
 func (c *Controller) Check() error {
-	var wrong []error
-	report := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
-	if _, err := c.Level(); err != nil {
-		report("--log-level %q: want debug, info, warn or error", c.LogLevel)
+	_, level := c.Level()
+	_, binding := c.FlagBindings()
+	return errors.Join(
+		unless(level == nil, "--log-level %q: want debug, info, warn or error", c.LogLevel),
+		unless(slices.Contains([]string{"json", "text"}, c.LogFormat), "--log-format %q: want json or text", c.LogFormat),
+		unless(c.SweepInterval >= time.Second, "--sweep-interval %s: want 1s or more; every sweep of a group costs a call", c.SweepInterval),
+		unless(c.LeaseDuration >= 3*time.Second, "--leader-elect-duration %s: want 3s or more", c.LeaseDuration),
+		unless(c.KubeQPS >= 1, "--kube-api-qps %d: want 1 or more", c.KubeQPS),
+		unless(isAddress(c.MetricsAddress), "--metrics-bind-address %q: want host:port, :port, or 0 for none", c.MetricsAddress),
+		unless(isAddress(c.HealthAddress), "--health-probe-bind-address %q: want host:port, :port, or 0 for none", c.HealthAddress),
+		binding,
+		unless(c.Bindings || !c.Annotations, "--annotations needs --bindings: the annotations of a Service are made into a TargetGroupBinding"),
+		unless(c.Bindings || c.Service != "", "nothing to do: give --service with a target group, or --bindings"),
+	)
+}
+
+// unless gives an error unless the condition holds.
+func unless(holds bool, format string, args ...any) error {
+	if holds {
+		return nil
 	}
-	if !slices.Contains([]string{"json", "text"}, c.LogFormat) {
-		report("--log-format %q: want json or text", c.LogFormat)
-	}
-	if c.SweepInterval < time.Second {
-		report("--sweep-interval %s: want 1s or more; every sweep of a group costs a call", c.SweepInterval)
-	}
-	if c.LeaseDuration < 3*time.Second {
-		report("--leader-elect-duration %s: want 3s or more", c.LeaseDuration)
-	}
-	if c.KubeQPS < 1 {
-		report("--kube-api-qps %d: want 1 or more", c.KubeQPS)
-	}
-	for flag, address := range map[string]string{"metrics-bind-address": c.MetricsAddress, "health-probe-bind-address": c.HealthAddress} {
-		if _, _, err := net.SplitHostPort(address); err != nil && address != "0" {
-			report("--%s %q: want host:port, :port, or 0 for none", flag, address)
-		}
-	}
-	if _, err := c.FlagBindings(); err != nil {
-		wrong = append(wrong, err)
-	}
-	if c.Annotations && !c.Bindings {
-		report("--annotations needs --bindings: the annotations of a Service are made into a TargetGroupBinding")
-	}
-	if c.Service == "" && !c.Bindings {
-		report("nothing to do: give --service with a target group, or --bindings")
-	}
-	return errors.Join(wrong...)
+	return fmt.Errorf(format, args...)
+}
+
+// isAddress tells whether a server can listen there, or is to listen nowhere.
+func isAddress(address string) bool {
+	_, _, err := net.SplitHostPort(address)
+	return err == nil || address == "0"
 }
 
 // FlagBindings is the binding made of flags: one or none.
 func (c *Controller) FlagBindings() ([]kube.Binding, error) {
 	if c.Service == "" {
-		for flag, value := range map[string]string{"target-group-arn": c.TargetGroupARN, "target-group-name": c.TargetGroupName, "port": c.Port} {
-			if value != "" {
-				return nil, fmt.Errorf("--%s %q: needs --service, the Service whose pods are to be registered", flag, value)
-			}
-		}
-		return nil, nil
+		const needless = "--%s %q: needs --service, the Service whose pods are to be registered"
+		return nil, errors.Join(
+			unless(c.TargetGroupARN == "", needless, "target-group-arn", c.TargetGroupARN),
+			unless(c.TargetGroupName == "", needless, "target-group-name", c.TargetGroupName),
+			unless(c.Port == "", needless, "port", c.Port),
+		)
 	}
 	group, err := kube.RefFields{ARN: "--target-group-arn", Name: "--target-group-name"}.Ref(c.TargetGroupARN, c.TargetGroupName)
 	if err != nil {
