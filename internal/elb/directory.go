@@ -40,6 +40,7 @@ type entry struct {
 	alone    bool // to be asked for alone, since a batch with it failed
 	answered time.Time
 	due      time.Time // when to ask again
+	looked   time.Time // when somebody last wanted to know
 }
 
 // NewDirectory makes a Directory that asks again for what is older than fresh,
@@ -58,7 +59,8 @@ func (d *Directory) Look(ctx context.Context, ref target.Ref) Answer {
 		e = &entry{}
 		d.entries[ref] = e
 	}
-	if !d.asking && !time.Now().Before(e.due) {
+	e.looked = time.Now()
+	if !d.asking && ctx.Err() == nil && !e.looked.Before(e.due) {
 		d.asking = true
 		d.flights.Go(func() { d.ask(ctx) })
 	}
@@ -91,8 +93,13 @@ func (d *Directory) Doubt(ref target.Ref) {
 	}
 }
 
-// Wait returns when no call is under way. No Look may run at the same time.
-func (d *Directory) Wait() { d.flights.Wait() }
+// Wait returns when no call is under way. The context of all Looks has ended.
+func (d *Directory) Wait() {
+	d.mu.Lock() // a Look that has not seen the end may be starting a call
+	flights := &d.flights
+	d.mu.Unlock()
+	flights.Wait()
+}
 
 // ask describes groups, as many in a call as fit, until none is due.
 func (d *Directory) ask(ctx context.Context) {
@@ -111,7 +118,8 @@ func (d *Directory) ask(ctx context.Context) {
 	d.mu.Unlock()
 }
 
-// batch picks groups that are due, either by ARN or by name. When none is, asking ends.
+// batch picks groups that are due and looked at since, either by ARN or by name.
+// When there is none, asking ends.
 func (d *Directory) batch() []target.Ref {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -119,7 +127,7 @@ func (d *Directory) batch() []target.Ref {
 	var batch []target.Ref
 	for ref, e := range d.entries {
 		alike := len(batch) == 0 || (batch[0].Name == "") == (ref.Name == "")
-		if now.Before(e.due) || !alike || len(batch) == perQuery || e.alone && len(batch) > 0 {
+		if now.Before(e.due) || e.looked.Before(e.due) || !alike || len(batch) == perQuery || e.alone && len(batch) > 0 {
 			continue
 		}
 		batch = append(batch, ref)
@@ -157,7 +165,7 @@ func (d *Directory) file(batch []target.Ref, groups []target.Group, err error) {
 		i := slices.IndexFunc(groups, ref.Names)
 		switch {
 		case err == nil && i >= 0:
-			*e = entry{group: groups[i], asked: true, answered: now, due: now.Add(jitter(d.fresh))}
+			*e = entry{group: groups[i], asked: true, looked: e.looked, answered: now, due: now.Add(jitter(d.fresh))}
 		case err == nil:
 			e.failed(&Error{Op: describeGroups, Kind: GroupNotFound, Message: "AWS did not list the group"}, now)
 		case len(batch) > 1 && KindOf(err) == GroupNotFound:

@@ -91,34 +91,38 @@ func ErrorCode(code, message string, status int) Kind {
 	return InvalidRequest
 }
 
+// tooManyRegistrations says that one target is in too many groups, which is no
+// reason to spare its group other targets.
+const tooManyRegistrations = "TooManyRegistrationsForTargetId"
+
 // kindOfCode lists the codes that ELBv2, its gateway and STS answer with.
 var kindOfCode = map[string]Kind{
-	"TargetGroupNotFound":             GroupNotFound,
-	"Throttling":                      Throttled,
-	"ThrottlingException":             Throttled,
-	"RequestLimitExceeded":            Throttled,
-	"TooManyRequestsException":        Throttled,
-	"AccessDenied":                    AccessDenied,
-	"AccessDeniedException":           AccessDenied,
-	"NotAuthorized":                   AccessDenied,
-	"UnauthorizedOperation":           AccessDenied,
-	"OptInRequired":                   AccessDenied,
-	"ExpiredToken":                    CredentialsInvalid,
-	"ExpiredTokenException":           CredentialsInvalid,
-	"IncompleteSignature":             CredentialsInvalid,
-	"InvalidClientTokenId":            CredentialsInvalid,
-	"MissingAuthenticationToken":      CredentialsInvalid,
-	"RequestExpired":                  CredentialsInvalid, // a clock that is wrong
-	"SignatureDoesNotMatch":           CredentialsInvalid,
-	"UnrecognizedClientException":     CredentialsInvalid,
-	"InvalidTarget":                   InvalidTarget,
-	"TooManyTargets":                  TooManyTargets,
-	"TooManyRegistrationsForTargetId": TooManyTargets,
-	"HealthUnavailable":               Unavailable,
-	"ServiceUnavailable":              Unavailable,
-	"InternalFailure":                 Unavailable,
-	"RequestAbortedException":         Unavailable,
-	"RequestTimeoutException":         Unavailable,
+	"TargetGroupNotFound":         GroupNotFound,
+	"Throttling":                  Throttled,
+	"ThrottlingException":         Throttled,
+	"RequestLimitExceeded":        Throttled,
+	"TooManyRequestsException":    Throttled,
+	"AccessDenied":                AccessDenied,
+	"AccessDeniedException":       AccessDenied,
+	"NotAuthorized":               AccessDenied,
+	"UnauthorizedOperation":       AccessDenied,
+	"OptInRequired":               AccessDenied,
+	"ExpiredToken":                CredentialsInvalid,
+	"ExpiredTokenException":       CredentialsInvalid,
+	"IncompleteSignature":         CredentialsInvalid,
+	"InvalidClientTokenId":        CredentialsInvalid,
+	"MissingAuthenticationToken":  CredentialsInvalid,
+	"RequestExpired":              CredentialsInvalid, // a clock that is wrong
+	"SignatureDoesNotMatch":       CredentialsInvalid,
+	"UnrecognizedClientException": CredentialsInvalid,
+	"InvalidTarget":               InvalidTarget,
+	"TooManyTargets":              TooManyTargets,
+	tooManyRegistrations:          TooManyTargets,
+	"HealthUnavailable":           Unavailable,
+	"ServiceUnavailable":          Unavailable,
+	"InternalFailure":             Unavailable,
+	"RequestAbortedException":     Unavailable,
+	"RequestTimeoutException":     Unavailable,
 }
 
 // zoneRequired recognises the only mark by which AWS tells that an address

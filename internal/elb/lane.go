@@ -20,7 +20,8 @@ const (
 	Deregister
 	Observe
 
-	ops = 3
+	ops    = 3
+	writes = 2 // the ops that change the group: Register and Deregister
 )
 
 // String is the name of the call, as AWS has it.
@@ -28,11 +29,19 @@ func (op Op) String() string {
 	return [ops]string{"RegisterTargets", "DeregisterTargets", "DescribeTargetHealth"}[op]
 }
 
+// class is the part of the call budget that pays for the op.
+func (op Op) class() pace.Class {
+	if op == Observe {
+		return pace.Describe
+	}
+	return pace.Registration
+}
+
 // lane is the state of one op of one group.
 type lane struct {
 	running bool
-	// waiting is the priority with which the lane waits for a token, and upgrade
-	// ends the wait so that it begins anew with a higher one.
+	// waiting is the priority with which the lane waits for a token, or is to, and
+	// upgrade ends the wait so that it begins anew with a higher one.
 	waiting pace.Priority
 	upgrade context.CancelCauseFunc
 	flying  target.Set // the targets of the call under way
@@ -47,9 +56,13 @@ var (
 	errNothingDue = errors.New("nothing is due any more")
 )
 
-// hurry ends a wait that is less urgent than the change that came up.
+// hurry ends a wait that is less urgent than what came up.
 func (l *lane) hurry(priority pace.Priority) {
-	if l.upgrade != nil && priority > l.waiting {
+	if priority <= l.waiting {
+		return
+	}
+	l.waiting = priority
+	if l.upgrade != nil {
 		l.upgrade(errUpgraded)
 	}
 }
@@ -64,12 +77,22 @@ func (l *lane) fail(failure plan.Failure, kind Kind, now time.Time) {
 	l.retryAt = now.Add(pause(kind, l.failures))
 }
 
+// searching is how many calls in a row may be refused at once: more than it takes
+// to find one bad target among MaxTargetsPerCall by halving.
+const searching = 10
+
 // pause is how long to wait after the n-th failure in a row. What only a person
-// can mend is tried seldom; what the budget paces already needs no pause here.
+// can mend is tried seldom; what the budget paces already needs no pause here. A
+// group that takes hardly any target must not spend the account's whole budget.
 func pause(kind Kind, n int) time.Duration {
 	grown := func(first, most time.Duration) time.Duration { return min(first<<min(n-1, 16), most) }
 	switch kind {
-	case Throttled, InvalidTarget, InvalidRequest, ZoneRequired, TooManyTargets:
+	case InvalidTarget, InvalidRequest, TooManyTargets:
+		if n > searching {
+			return 2 * time.Second
+		}
+		return 0
+	case Throttled, ZoneRequired:
 		return 0
 	case AccessDenied, CredentialsInvalid, GroupNotFound:
 		return grown(10*time.Second, 2*time.Minute)

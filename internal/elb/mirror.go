@@ -28,11 +28,12 @@ type mirror struct {
 	uncertain map[target.Key]bool
 	ours      target.Set
 	zones     map[netip.Addr]string
-	refused   map[target.Key]refusal
 	fullUntil time.Time
+	// refused are the targets that AWS would not register, and would not let go.
+	refused [writes]map[target.Key]refusal
 	// perCall is how many targets a call may carry. It is halved when AWS
 	// refuses a call without naming the target at fault, to find it.
-	perCall int
+	perCall [writes]int
 }
 
 // written is an accepted call about a target that lists may not show yet.
@@ -53,9 +54,9 @@ func newMirror(ours target.Set) *mirror {
 		wrote:     map[target.Key]written{},
 		uncertain: map[target.Key]bool{},
 		zones:     map[netip.Addr]string{},
-		refused:   map[target.Key]refusal{},
 		ours:      ours,
-		perCall:   MaxTargetsPerCall,
+		refused:   [writes]map[target.Key]refusal{{}, {}},
+		perCall:   [writes]int{MaxTargetsPerCall, MaxTargetsPerCall},
 	}
 }
 
@@ -100,33 +101,37 @@ var (
 	draining    = target.Health{State: target.Draining, Reason: "Target.DeregistrationInProgress", Description: "Target deregistration is in progress"}
 )
 
+// accepted takes in that a call about a target was accepted.
+func (m *mirror) accepted(key target.Key, write written) {
+	m.wrote[key] = write
+	delete(m.uncertain, key)
+	for op := range m.refused {
+		delete(m.refused[op], key)
+	}
+	m.overlay(key, write)
+}
+
 // registered takes in that AWS accepted targets.
 func (m *mirror) registered(changes []plan.Change, now time.Time) {
 	for _, change := range changes {
-		m.wrote[change.Key] = written{state: target.Initial, zone: change.Zone, at: now}
-		delete(m.uncertain, change.Key)
-		delete(m.refused, change.Key)
-		m.overlay(change.Key, m.wrote[change.Key])
+		m.accepted(change.Key, written{state: target.Initial, zone: change.Zone, at: now})
 	}
 	m.ours = m.ours.Union(target.SetOf(keysOf(changes)...))
-	m.perCall = min(2*m.perCall, MaxTargetsPerCall)
+	m.perCall[Register] = min(2*m.perCall[Register], MaxTargetsPerCall)
 }
 
 // deregistered takes in that AWS let targets go.
 func (m *mirror) deregistered(changes []plan.Change, now time.Time) {
 	for _, change := range changes {
-		m.wrote[change.Key] = written{state: target.Draining, at: now}
-		delete(m.uncertain, change.Key)
-		delete(m.refused, change.Key)
-		m.overlay(change.Key, m.wrote[change.Key])
+		m.accepted(change.Key, written{state: target.Draining, at: now})
 	}
 	m.ours = m.ours.Minus(target.SetOf(keysOf(changes)...))
 	m.fullUntil = time.Time{}
-	m.perCall = min(2*m.perCall, MaxTargetsPerCall)
+	m.perCall[Deregister] = min(2*m.perCall[Deregister], MaxTargetsPerCall)
 }
 
 // failed takes in that a call about changes failed.
-func (m *mirror) failed(changes []plan.Change, err *Error, now time.Time) {
+func (m *mirror) failed(op Op, changes []plan.Change, err *Error, now time.Time) {
 	switch err.Kind {
 	case Unreachable, Unavailable:
 		for _, change := range changes {
@@ -134,50 +139,70 @@ func (m *mirror) failed(changes []plan.Change, err *Error, now time.Time) {
 			delete(m.wrote, change.Key)
 		}
 	case InvalidTarget, InvalidRequest, ZoneRequired, TooManyTargets:
-		m.atFault(changes, err, now)
+		m.atFault(op, changes, err, now)
 	}
 }
 
 // atFault finds which targets a call was refused for: those that AWS names, the
 // only one there was, or one of a smaller call to be tried next.
-func (m *mirror) atFault(changes []plan.Change, err *Error, now time.Time) {
-	faulty := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return !names(err.Message, c.Addr) })
-	if len(faulty) == 0 && len(changes) > 1 {
-		m.perCall = max(1, len(changes)/2)
+func (m *mirror) atFault(op Op, changes []plan.Change, err *Error, now time.Time) {
+	faulty := slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool { return !names(err.Message, c.Key) })
+	full := op == Register && err.Kind == TooManyTargets && err.Code != tooManyRegistrations
+	switch {
+	case len(changes) > 1 && (full || len(faulty) == 0):
+		m.perCall[op] = len(changes) / 2
 		return
-	}
-	if len(faulty) == 0 {
-		faulty = changes
-	}
-	if err.Kind == TooManyTargets {
+	case full:
 		m.fullUntil = now.Add(fullFor)
 		return
+	case len(faulty) == 0:
+		faulty = changes
 	}
 	for _, change := range faulty {
-		m.refuse(change, err.Kind, now)
+		m.refuse(op, change, err.Kind, now)
 	}
 }
 
 // refuse remembers that AWS would not take a target: one outside the VPC is
 // tried again at once with a zone, others after a pause that grows.
-func (m *mirror) refuse(change plan.Change, kind Kind, now time.Time) {
-	if kind == ZoneRequired && change.Zone == "" {
+func (m *mirror) refuse(op Op, change plan.Change, kind Kind, now time.Time) {
+	if op == Register && kind == ZoneRequired && change.Zone == "" {
 		m.zones[change.Addr] = target.ZoneAll
 		return
 	}
-	times := m.refused[change.Key].times + 1
+	times := m.refused[op][change.Key].times + 1
 	pause := min(2*time.Second<<min(times, 10), time.Minute)
-	m.refused[change.Key] = refusal{plan.Refusal{Reason: kind.Reason(), Until: now.Add(pause)}, times}
+	m.refused[op][change.Key] = refusal{plan.Refusal{Reason: kind.Reason(), Until: now.Add(pause)}, times}
 }
 
-// names tells whether AWS's words name the address, and not one that it begins.
-func names(message string, addr netip.Addr) bool {
+// refusedUntil tells when the soonest of changes that AWS refused may be tried
+// again; zero if none was refused.
+func (m *mirror) refusedUntil(op Op, changes []plan.Change) time.Time {
+	var soonest time.Time
+	for _, change := range changes {
+		if r, refused := m.refused[op][change.Key]; refused {
+			soonest = earlier(soonest, r.Until)
+		}
+	}
+	return soonest
+}
+
+// names tells whether AWS's words name the target, by its address with or without
+// the port, and not another one that begins alike.
+func names(message string, key target.Key) bool {
 	words := strings.FieldsFunc(message, func(r rune) bool {
-		return !strings.ContainsRune("0123456789abcdefABCDEF.:", r)
+		return !strings.ContainsRune("0123456789abcdefABCDEF.:[]", r)
 	})
 	return slices.ContainsFunc(words, func(word string) bool {
-		named, err := netip.ParseAddr(strings.Trim(word, ".:"))
-		return err == nil && named == addr
+		word = strings.Trim(word, ".")
+		if whole, err := netip.ParseAddrPort(word); err == nil {
+			return whole == netip.AddrPortFrom(key.Addr, key.Port)
+		}
+		addr, err := netip.ParseAddr(strings.Trim(word, "[]"))
+		if err != nil {
+			addr, err = netip.ParseAddr(strings.Trim(word, ":[]"))
+		}
+		return err == nil && addr == key.Addr
 	})
 }
 
@@ -190,15 +215,20 @@ func (m *mirror) settle(p plan.Plan) {
 		mine = mine.Union(target.SetOf(kept...))
 	}
 	m.ours = mine
-	maps.DeleteFunc(m.refused, func(key target.Key, _ refusal) bool {
-		return !slices.ContainsFunc(slices.Concat(p.LeftOut, p.Register), func(c plan.Change) bool { return c.Key == key })
-	})
+	m.forgetRefusals(Register, slices.Concat(p.LeftOut, p.Register))
+	m.forgetRefusals(Deregister, p.Deregister)
+}
+
+// forgetRefusals drops the refusals of targets that are not asked for any more.
+func (m *mirror) forgetRefusals(op Op, asked []plan.Change) {
+	still := target.SetOf(keysOf(asked)...)
+	maps.DeleteFunc(m.refused[op], func(key target.Key, _ refusal) bool { return !still.Has(key) })
 }
 
 // observation is the mirror as the plan needs it.
 func (m *mirror) observation() plan.Observation {
-	refused := make(map[target.Key]plan.Refusal, len(m.refused))
-	for key, r := range m.refused {
+	refused := make(map[target.Key]plan.Refusal, len(m.refused[Register]))
+	for key, r := range m.refused[Register] {
 		refused[key] = r.Refusal
 	}
 	return plan.Observation{

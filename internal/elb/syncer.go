@@ -97,10 +97,12 @@ func (s *Syncer) Step(ctx context.Context) Round {
 	if round.Known {
 		s.mirror.settle(round.Plan)
 		round.Have.Ours = s.mirror.ours
+		s.forgetUnplanned(round.Plan)
+		s.notePlanned(round.Plan, now)
 	}
-	s.forgetUnplanned(round.Plan)
-	s.notePlanned(round.Plan, now)
-	round.Next = s.start(ctx, round.Plan, now)
+	if ctx.Err() == nil {
+		round.Next = s.start(ctx, round, now)
+	}
 	round.Busy = s.lanes[Register].running || s.lanes[Deregister].running || len(s.mirror.uncertain) > 0
 	round.Outcome = s.done
 	s.done = plan.Outcome{}
@@ -112,35 +114,62 @@ func (s *Syncer) Step(ctx context.Context) Round {
 	return round
 }
 
-// Wait returns when no call is under way. No Step may run at the same time.
-func (s *Syncer) Wait() { s.flights.Wait() }
+// Wait returns when no call is under way. The context of all Steps has ended.
+func (s *Syncer) Wait() {
+	s.mu.Lock() // a Step that has not seen the end may be starting calls
+	flights := &s.flights
+	s.mu.Unlock()
+	flights.Wait()
+}
 
 // start starts the lanes that are due, and tells when the next one will be.
-func (s *Syncer) start(ctx context.Context, p plan.Plan, now time.Time) time.Time {
-	next := p.Recheck
-	for op, changes := range [][]plan.Change{Register: p.Register, Deregister: p.Deregister} {
-		lane := &s.lanes[op]
-		switch {
-		case lane.running:
-			lane.hurry(urgency(changes))
-		case len(changes) == 0:
-			lane.succeed()
-		case now.Before(lane.retryAt):
-			next = earlier(next, lane.retryAt)
-		default:
-			s.launch(lane, func() { s.write(ctx, Op(op)) })
-		}
+func (s *Syncer) start(ctx context.Context, round Round, now time.Time) time.Time {
+	next := round.Plan.Recheck
+	if round.Known {
+		next = s.startWrite(ctx, Register, round.Plan.Register, next)
+		next = s.startWrite(ctx, Deregister, round.Plan.Deregister, next)
 	}
 	lane := &s.lanes[Observe]
-	due, priority := s.observeAt(p)
+	due, priority := s.observeAt(round.Plan)
 	switch {
 	case lane.running:
+		lane.hurry(priority)
 	case now.Before(due):
 		next = earlier(next, due)
 	default:
-		s.launch(lane, func() { s.observe(ctx, priority) })
+		lane.waiting = priority
+		s.launch(lane, func() { s.observe(ctx) })
 	}
 	return next
+}
+
+// startWrite starts a lane that changes the group if it is due; if not, it tells
+// when it will be, or next if that is earlier.
+func (s *Syncer) startWrite(ctx context.Context, op Op, changes []plan.Change, next time.Time) time.Time {
+	lane, now := &s.lanes[op], time.Now()
+	due := s.due(op, changes, now)
+	switch {
+	case lane.running:
+		lane.hurry(urgency(due))
+	case len(changes) == 0:
+		lane.succeed()
+	case len(due) == 0: // until they may be tried again, or the opposite call lands
+		next = earlier(next, s.mirror.refusedUntil(op, changes))
+	case now.Before(lane.retryAt):
+		next = earlier(next, lane.retryAt)
+	default:
+		s.launch(lane, func() { s.write(ctx, op) })
+	}
+	return next
+}
+
+// due is what a call can carry of the changes planned: not what the opposite call
+// is just carrying, and not what AWS refused a moment ago.
+func (s *Syncer) due(op Op, changes []plan.Change, now time.Time) []plan.Change {
+	opposite := s.lanes[1-op].flying
+	return slices.DeleteFunc(slices.Clone(changes), func(c plan.Change) bool {
+		return opposite.Has(c.Key) || now.Before(s.mirror.refused[op][c.Key].Until)
+	})
 }
 
 func (s *Syncer) launch(l *lane, run func()) {
@@ -162,11 +191,11 @@ func (s *Syncer) write(ctx context.Context, op Op) {
 		}
 		changes := s.pick(op)
 		if len(changes) == 0 {
-			s.cfg.Account.Budget.Return(pace.Registration)
+			s.cfg.Account.Budget.Return(op.class())
 			return
 		}
 		err := s.call(ctx, op, changes)
-		s.cfg.Account.settle(pace.Registration, err)
+		s.cfg.Account.settle(op.class(), err)
 		if !s.landed(op, changes, err) {
 			return
 		}
@@ -184,7 +213,7 @@ func (s *Syncer) token(ctx context.Context, op Op) error {
 			stop(nil)
 			return errNothingDue
 		}
-		err := s.cfg.Account.Budget.Take(waiting, pace.Registration, priority)
+		err := s.cfg.Account.Budget.Take(waiting, op.class(), priority)
 		upgraded := errors.Is(context.Cause(waiting), errUpgraded)
 		stop(nil)
 		if err == nil || !upgraded {
@@ -198,10 +227,14 @@ func (s *Syncer) token(ctx context.Context, op Op) error {
 func (s *Syncer) enter(op Op, upgrade context.CancelCauseFunc) (pace.Priority, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	changes := s.changes(op)
 	lane := &s.lanes[op]
-	lane.waiting, lane.upgrade = urgency(changes), upgrade
-	return lane.waiting, len(changes) > 0
+	lane.upgrade = upgrade
+	if op == Observe {
+		return lane.waiting, true
+	}
+	due := s.due(op, s.changes(op), time.Now())
+	lane.waiting = urgency(due)
+	return lane.waiting, len(due) > 0
 }
 
 // changes is what the freshest plan asks of an op.
@@ -216,17 +249,16 @@ func (s *Syncer) changes(op Op) []plan.Change {
 	return p.Deregister
 }
 
-// pick makes the plan anew and takes from it what fits into one call, less the
-// targets that the opposite call is just carrying.
+// pick makes the plan anew and takes from it what is due and fits into one call.
 func (s *Syncer) pick(op Op) []plan.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	s.lanes[op].upgrade = nil
-	opposite := s.lanes[1-op].flying
-	changes := slices.DeleteFunc(s.changes(op), func(c plan.Change) bool { return opposite.Has(c.Key) })
-	changes = changes[:min(len(changes), s.mirror.perCall)]
+	changes := s.due(op, s.changes(op), now)
+	changes = changes[:min(len(changes), s.mirror.perCall[op])]
 	s.lanes[op].flying = target.SetOf(keysOf(changes)...)
-	s.notePlanned(plan.Plan{Register: changes}, time.Now())
+	s.notePlanned(plan.Plan{Register: changes}, now)
 	return changes
 }
 
@@ -270,39 +302,53 @@ func (s *Syncer) landed(op Op, changes []plan.Change, err error) bool {
 // failed takes in a failed call. It goes on where the next call will differ, or
 // where the budget paces it.
 func (s *Syncer) failed(op Op, changes []plan.Change, err *Error, now time.Time) bool {
-	lane := &s.lanes[op]
-	lane.fail(plan.Failure{Op: op.String(), Changes: changes, Reason: err.Kind.Reason(), Message: err.Message}, err.Kind, now)
+	failure := plan.Failure{Op: op.String(), Changes: changes, Reason: err.Kind.Reason(), Message: err.Message}
 	if err.Kind == GroupNotFound {
-		s.mirror = newMirror(target.Set{})
-		s.lanes[Observe].retryAt = lane.retryAt
+		s.lost(failure, now)
 		return false
 	}
-	s.mirror.failed(changes, err, now)
+	lane := &s.lanes[op]
+	lane.fail(failure, err.Kind, now)
+	s.mirror.failed(op, changes, err, now)
 	return !lane.retryAt.After(now)
 }
 
+// lost takes in that the group does not exist. Whether it is there (again) is
+// found out by listing it, so the failure is that lane's, whichever call met it.
+func (s *Syncer) lost(failure plan.Failure, now time.Time) {
+	s.mirror = newMirror(target.Set{})
+	s.lanes[Register].succeed()
+	s.lanes[Deregister].succeed()
+	s.lanes[Observe].fail(failure, GroupNotFound, now)
+}
+
 // observe lists the group.
-func (s *Syncer) observe(ctx context.Context, priority pace.Priority) {
-	asked := time.Now()
-	list, err := s.cfg.Account.health(ctx, s.cfg.Group, priority)
-	if ctx.Err() != nil {
+func (s *Syncer) observe(ctx context.Context) {
+	if s.token(ctx, Observe) != nil {
 		return
 	}
+	asked := time.Now() // calls that land from here on may be missing in the list
+	list, err := s.cfg.Account.health(ctx, s.cfg.Group)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lane := &s.lanes[Observe]
 	if err != nil {
-		e := asError(Observe.String(), err)
-		lane.fail(plan.Failure{Op: e.Op, Reason: e.Kind.Reason(), Message: e.Message}, e.Kind, time.Now())
-		if e.Kind == GroupNotFound {
-			s.mirror = newMirror(target.Set{})
-		}
+		s.unlisted(asError(Observe.String(), err), time.Now())
 		return
 	}
-	lane.succeed()
+	s.lanes[Observe].succeed()
 	s.polls++
 	s.sweepIn = jitter(s.cfg.Sweep)
 	s.mirror.observe(list, asked)
+}
+
+// unlisted takes in that the group could not be listed.
+func (s *Syncer) unlisted(err *Error, now time.Time) {
+	failure := plan.Failure{Op: err.Op, Reason: err.Kind.Reason(), Message: err.Message}
+	if err.Kind == GroupNotFound {
+		s.lost(failure, now)
+		return
+	}
+	s.lanes[Observe].fail(failure, err.Kind, now)
 }
 
 // observeAt tells when the group is to be listed next, and how urgent that is.
@@ -351,9 +397,11 @@ func (s *Syncer) notePlanned(p plan.Plan, now time.Time) {
 	}
 }
 
-// forgetUnplanned drops the times of changes that came to nothing.
+// forgetUnplanned drops the times of changes that came to nothing. A call under
+// way may still come to something.
 func (s *Syncer) forgetUnplanned(p plan.Plan) {
 	still := target.SetOf(keysOf(slices.Concat(p.Register, p.Deregister))...)
+	still = still.Union(s.lanes[Register].flying).Union(s.lanes[Deregister].flying)
 	maps.DeleteFunc(s.planned, func(key target.Key, _ time.Time) bool { return !still.Has(key) })
 }
 
@@ -370,7 +418,7 @@ func (s *Syncer) noteAccepted(op Op, changes []plan.Change, now time.Time) {
 func urgency(changes []plan.Change) pace.Priority {
 	for _, change := range changes {
 		switch change.Reason {
-		case target.PodTerminating, target.PodGone:
+		case target.PodTerminating, target.PodGone, target.PodFinished:
 			return pace.Terminating
 		case target.GatePending:
 			return pace.Rollout
@@ -386,8 +434,9 @@ func asError(op string, err error) *Error {
 	return &Error{Op: op, Kind: KindOf(err), Message: err.Error(), Err: err}
 }
 
+// earlier is the earlier of two times, of which a zero one is never.
 func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
