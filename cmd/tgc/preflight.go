@@ -81,24 +81,28 @@ func checkCRD(ctx context.Context, client kubernetes.Interface) error {
 }
 
 // right is what the controller must be allowed to do.
-type right struct{ group, resource, namespace, verbs string }
+type right struct{ group, resource, namespace, name, verbs string }
 
 func rightsFor(settings config.Controller) []right {
 	rights := []right{
-		{"", "services", settings.Namespace, "list watch"},
-		{"", "pods", settings.Namespace, "list watch"},
-		{"discovery.k8s.io", "endpointslices", settings.Namespace, "list watch"},
+		{resource: "services", namespace: settings.Namespace, verbs: "list watch"},
+		{resource: "pods", namespace: settings.Namespace, verbs: "list watch"},
+		{group: "discovery.k8s.io", resource: "endpointslices", namespace: settings.Namespace, verbs: "list watch"},
 	}
 	if settings.Bindings {
-		rights = append(rights,
-			right{v1beta1.GroupVersion.Group, "targetgroupbindings", settings.Namespace, "list watch patch"},
-			right{v1beta1.GroupVersion.Group, "targetgroupbindings/status", settings.Namespace, "patch"})
-	}
-	if settings.Annotations {
-		rights = append(rights, right{v1beta1.GroupVersion.Group, "targetgroupbindings", settings.Namespace, "create delete"})
+		bindings := right{group: v1beta1.GroupVersion.Group, resource: "targetgroupbindings", namespace: settings.Namespace, verbs: "list watch patch"}
+		status := bindings
+		status.resource, status.verbs = "targetgroupbindings/status", "patch"
+		if settings.Annotations {
+			bindings.verbs += " create delete"
+		}
+		rights = append(rights, bindings, status)
 	}
 	if settings.LeaderElection {
-		rights = append(rights, right{"coordination.k8s.io", "leases", settings.LeaseNamespace, "get create update"})
+		lease := right{group: "coordination.k8s.io", resource: "leases", namespace: settings.LeaseNamespace, verbs: "create"}
+		named := lease
+		named.name, named.verbs = settings.LeaseName, "get update"
+		rights = append(rights, lease, named)
 	}
 	return rights
 }
@@ -137,7 +141,8 @@ func allowed(ctx context.Context, client kubernetes.Interface, right right, verb
 	resource, subresource, _ := strings.Cut(right.resource, "/")
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
 		ResourceAttributes: &authorizationv1.ResourceAttributes{
-			Namespace: right.namespace, Verb: verb, Group: right.group, Resource: resource, Subresource: subresource,
+			Namespace: right.namespace, Name: right.name, Verb: verb,
+			Group: right.group, Resource: resource, Subresource: subresource,
 		},
 	}}
 	answer, err := client.AuthorizationV1().SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})

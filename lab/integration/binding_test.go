@@ -45,7 +45,7 @@ func TestBehaviour31_DeletedBindingTakesItsTargetsAlong(t *testing.T) {
 
 	e.delete(binding)
 	e.eventually("binding gone", func() error { return gone(e, binding) })
-	if left := registered(group); len(left) > 0 {
+	if left := e.registered(group); len(left) > 0 {
 		t.Errorf("targets %v are left in the group after the binding is gone", left)
 	}
 }
@@ -60,7 +60,7 @@ func TestBehaviour32_TwoBindingsOfOneGroupAreUnited(t *testing.T) {
 	e.binding("one", "one", group)
 	two := e.binding("two", "two", group)
 	e.controller()
-	both := func() error { return same(registered(group), slices.Concat(e.pods("one"), e.pods("two")), 4) }
+	both := func() error { return same(e.registered(group), slices.Concat(e.pods("one"), e.pods("two")), 4) }
 	e.eventually("targets of both bindings", both)
 
 	e.delete(two)

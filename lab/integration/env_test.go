@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
@@ -27,23 +29,61 @@ import (
 // test that needs it fails.
 const patience = 60 * time.Second
 
-// env is a test's own corner of the rig.
+// env is a test's own corner of the rig: a namespace and a simulator.
 type env struct {
 	*testing.T
 	ctx       context.Context
 	namespace string
+	sim       *rig.Simulator
 }
 
 var namespaces atomic.Int64
 
-func newEnv(t *testing.T) *env {
+// newEnv makes an env whose test runs beside the others. The simulator is AWS as
+// documented, without latency, unless change says otherwise.
+func newEnv(t *testing.T, change ...func(*elbsim.Settings)) *env {
 	t.Helper()
 	t.Parallel()
-	e := &env{T: t, ctx: t.Context(), namespace: fmt.Sprintf("test-%d", namespaces.Add(1))}
+	return newEnvAlone(t, change...)
+}
+
+// newEnvAlone makes an env whose test runs alone, for what would disturb others.
+func newEnvAlone(t *testing.T, change ...func(*elbsim.Settings)) *env {
+	t.Helper()
+	settings := elbsim.DefaultSettings()
+	for _, c := range change {
+		c(&settings)
+	}
+	sim, err := rig.StartSimulator(&settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sim.Stop)
+	e := &env{T: t, ctx: t.Context(), namespace: fmt.Sprintf("test-%d", namespaces.Add(1)), sim: sim}
 	if err := shared.Namespace(e.ctx, e.namespace); err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// configure changes how the simulator behaves from now on.
+func (e *env) configure(change func(*elbsim.Settings)) {
+	e.Helper()
+	settings := e.sim.Settings()
+	change(&settings)
+	if err := e.sim.Configure(settings); err != nil {
+		e.Fatal(err)
+	}
+}
+
+// fault puts a fault in force and gives what ends it.
+func (e *env) fault(fault elbsim.Fault) (end func()) {
+	e.Helper()
+	placed, err := e.sim.AddFault(fault)
+	if err != nil {
+		e.Fatal(err)
+	}
+	return func() { e.sim.RemoveFault(placed.ID) }
 }
 
 // group makes a target group behind a load balancer, with quick health checks.
@@ -56,7 +96,7 @@ func (e *env) group(change ...func(*elbsim.SeedGroup)) target.ARN {
 	for _, c := range change {
 		c(&g)
 	}
-	arn, err := shared.Sim.PlantGroup(g)
+	arn, err := e.sim.PlantGroup(g)
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -73,6 +113,7 @@ func (e *env) controller(args ...string) *rig.Process {
 func (e *env) controllerWith(options rig.ProcessOptions) *rig.Process {
 	e.Helper()
 	options.Args = append([]string{"--namespace=" + e.namespace, "--log-format=text"}, options.Args...)
+	options.Env = append([]string{"AWS_ENDPOINT_URL=" + e.sim.Endpoint}, options.Env...)
 	p, err := shared.Controller(context.WithoutCancel(e.ctx), options)
 	if err != nil {
 		e.Fatal(err)
@@ -199,9 +240,9 @@ func (e *env) eventually(what string, holds func() error) {
 }
 
 // registered lists the addresses with ports that are in a group and do not drain.
-func registered(group target.ARN) []string {
+func (e *env) registered(group target.ARN) []string {
 	var list []string
-	for _, t := range targets(group) {
+	for _, t := range e.targets(group) {
 		if t.State != target.Draining {
 			list = append(list, t.Target)
 		}
@@ -210,8 +251,8 @@ func registered(group target.ARN) []string {
 	return list
 }
 
-func targets(group target.ARN) []elbsim.TargetState {
-	for _, g := range shared.Sim.Groups() {
+func (e *env) targets(group target.ARN) []elbsim.TargetState {
+	for _, g := range e.sim.Groups() {
 		if g.ARN == group.String() {
 			return g.Targets
 		}
@@ -219,16 +260,22 @@ func targets(group target.ARN) []elbsim.TargetState {
 	return nil
 }
 
-// pods lists the ready, staying pods with a label app, as address:8080.
-func (e *env) pods(app string) []string {
+// list gives all pods with a label app.
+func (e *env) list(name string) []corev1.Pod {
 	e.Helper()
 	var list corev1.PodList
-	if err := shared.API.List(e.ctx, &list, client.InNamespace(e.namespace), client.MatchingLabels{"app": app}); err != nil {
+	if err := shared.API.List(e.ctx, &list, client.InNamespace(e.namespace), client.MatchingLabels{"app": name}); err != nil {
 		e.Fatal(err)
 	}
+	return list.Items
+}
+
+// pods lists the ready, staying pods with a label app, as address:8080.
+func (e *env) pods(name string) []string {
+	e.Helper()
 	var addresses []string
-	for i := range list.Items {
-		if pod := &list.Items[i]; pod.DeletionTimestamp == nil && podReady(pod) {
+	for _, pod := range e.list(name) {
+		if pod.DeletionTimestamp == nil && podReady(&pod) {
 			addresses = append(addresses, pod.Status.PodIP+":8080")
 		}
 	}
@@ -243,10 +290,10 @@ func podReady(pod *corev1.Pod) bool {
 }
 
 // inStep waits until exactly n pods of app are ready, and exactly these registered.
-func (e *env) inStep(group target.ARN, app string, n int) {
+func (e *env) inStep(group target.ARN, name string, n int) {
 	e.Helper()
-	e.eventually(fmt.Sprintf("%d pods of %s registered", n, app), func() error {
-		pods, targets := e.pods(app), registered(group)
+	e.eventually(fmt.Sprintf("%d pods of %s registered", n, name), func() error {
+		pods, targets := e.pods(name), e.registered(group)
 		if len(pods) != n || !slices.Equal(pods, targets) {
 			return fmt.Errorf("ready pods %v, registered targets %v", pods, targets)
 		}
@@ -295,17 +342,55 @@ func (e *env) event(object, reason, words string) eventsv1.Event {
 	return found
 }
 
-// calls lists the calls about a group that were made since the log had n of them.
-func calls(group target.ARN, actions ...string) []elbsim.Call {
-	return slices.DeleteFunc(shared.Sim.Calls(), func(c elbsim.Call) bool {
+// calls lists the calls about a group with one of the actions.
+func (e *env) calls(group target.ARN, actions ...string) []elbsim.Call {
+	return slices.DeleteFunc(e.sim.Calls(), func(c elbsim.Call) bool {
 		return c.Group != group.String() || !slices.Contains(actions, c.Action)
+	})
+}
+
+// writes lists the calls that change a group.
+func (e *env) writes(group target.ARN) []elbsim.Call {
+	return e.calls(group, "RegisterTargets", "DeregisterTargets")
+}
+
+// looks waits until the group was listed n more times from now on, so that the
+// controller had every occasion to do what a test says it must not do.
+func (e *env) looks(group target.ARN, n int) {
+	e.Helper()
+	answered := func() int {
+		return len(slices.DeleteFunc(e.calls(group, "DescribeTargetHealth"), func(c elbsim.Call) bool { return c.Code != elbsim.CodeOK }))
+	}
+	before := answered()
+	e.eventually(fmt.Sprintf("%d more looks at the group", n), func() error {
+		if got := answered() - before; got < n {
+			return fmt.Errorf("have %d", got)
+		}
+		return nil
+	})
+}
+
+// health waits until all targets that do not drain are in a state, n of them.
+func (e *env) health(group target.ARN, state target.State, n int) {
+	e.Helper()
+	e.eventually(fmt.Sprintf("%d targets %s", n, state), func() error {
+		var states []target.State
+		for _, t := range e.targets(group) {
+			if t.State != target.Draining {
+				states = append(states, t.State)
+			}
+		}
+		if len(states) != n || slices.ContainsFunc(states, func(s target.State) bool { return s != state }) {
+			return fmt.Errorf("have %v", states)
+		}
+		return nil
 	})
 }
 
 // inStepWith waits until exactly these targets are registered.
 func (e *env) inStepWith(group target.ARN, want []string) {
 	e.Helper()
-	e.eventually(fmt.Sprintf("targets %v", want), func() error { return same(registered(group), want, len(want)) })
+	e.eventually(fmt.Sprintf("targets %v", want), func() error { return same(e.registered(group), want, len(want)) })
 }
 
 // same tells whether two lists hold the same n strings, in any order.
@@ -332,4 +417,54 @@ func gone(e *env, object client.Object) error {
 		return fmt.Errorf("%s still exists", object.GetName())
 	}
 	return client.IgnoreNotFound(err)
+}
+
+// ready makes a pod's web server ready or not; the kubelet finds out by its probe.
+func (e *env) ready(pod *corev1.Pod, ready bool) {
+	e.Helper()
+	update(e, pod, func(p *corev1.Pod) {
+		if p.Annotations == nil {
+			p.Annotations = map[string]string{}
+		}
+		p.Annotations[app.ReadyAnnotation] = fmt.Sprint(ready)
+	})
+}
+
+// status reads a binding's status.
+func (e *env) status(binding string) v1beta1.TargetGroupBindingStatus {
+	e.Helper()
+	var b v1beta1.TargetGroupBinding
+	if err := shared.API.Get(e.ctx, client.ObjectKey{Namespace: e.namespace, Name: binding}, &b); err != nil {
+		e.Fatal(err)
+	}
+	return b.Status
+}
+
+// metric waits until a line of the metrics page begins with the words and its
+// value is above zero.
+func (e *env) metric(p *rig.Process, words ...string) {
+	e.Helper()
+	e.eventually(fmt.Sprintf("metric %q", words), func() error {
+		page, err := p.Metrics(e.ctx)
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(page) {
+			all := !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) })
+			if all && !strings.HasPrefix(line, "#") && !strings.HasSuffix(line, " 0\n") {
+				return nil
+			}
+		}
+		return errors.New("no such line above zero")
+	})
+}
+
+// contains fails unless text contains all words.
+func (e *env) contains(text string, words ...string) {
+	e.Helper()
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			e.Errorf("%q does not say %q", text, word)
+		}
+	}
 }

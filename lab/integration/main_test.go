@@ -11,6 +11,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
@@ -19,6 +20,8 @@ import (
 var shared *rig.Rig
 
 func TestMain(m *testing.M) {
+	// Tests wait far more than they compute: many can run on few cores.
+	_ = flag.Set("test.parallel", "16")
 	flag.Parse()
 	if testing.Short() {
 		fmt.Println("integration: skipped by -short")
@@ -29,7 +32,10 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	var err error
-	shared, err = rig.Start(context.Background(), rig.Options{World: world.Options{Nodes: 3}, Race: true})
+	shared, err = rig.Start(context.Background(), rig.Options{
+		World: world.Options{Nodes: 3, Fleet: node.Options{IPv6: true}},
+		Race:  true,
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "integration:", err)
 		return 1

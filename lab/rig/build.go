@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // build makes the tgc executable from the main module.
@@ -19,9 +21,15 @@ func build(ctx context.Context, path string, options Options) error {
 	if options.Race {
 		args = append(args, "-race")
 	}
-	fmt.Fprintln(options.Progress, "rig: building tgc")
+	fmt.Fprintln(options.Progress, "building tgc")
 	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc")...)
 	command.Dir = root
+	// An interrupt ends the go command with its compilers, and it removes its
+	// temporary files; for when it has no time for that they are among ours.
+	command.Env = append(os.Environ(), "GOTMPDIR="+filepath.Dir(path))
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
+	command.WaitDelay = 3 * time.Second
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build tgc: %w\n%s", err, output)
 	}

@@ -10,7 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,9 +27,10 @@ type Process struct {
 	ended   chan struct{}
 	err     error
 
+	metrics, health string // URLs; empty if it serves none
+
 	mu    sync.Mutex
 	lines []string
-	urls  map[string]string // what listens where, as the log tells
 	told  *sync.Cond
 }
 
@@ -46,21 +47,49 @@ type ProcessOptions struct {
 	Log io.Writer
 }
 
-// Controller starts `tgc controller`, with its endpoints on free ports, and
-// returns once it serves them. Whether it has the Lease is another matter.
+// Controller starts `tgc controller` with its endpoints on an address of its own,
+// and returns once it serves them. Whether it has the Lease is another matter.
 func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process, error) {
+	address := r.nextAddress()
+	metrics, health := address+":8080", address+":8081"
 	args := append([]string{
-		"controller", "--metrics-bind-address=127.0.0.1:0", "--health-probe-bind-address=127.0.0.1:0",
+		"controller", "--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}, options.Args...)
 	p, err := r.Run(ctx, args, options)
 	if err != nil {
 		return nil, err
 	}
-	if !p.await(ctx, func() bool { return p.urls["metrics"] != "" && p.urls["health"] != "" }) {
+	p.metrics, p.health = "http://"+metrics, "http://"+health
+	if err := p.awaitHealth(ctx); err != nil {
 		p.Kill()
-		return nil, fmt.Errorf("tgc did not come up:\n%s", p.Log())
+		return nil, fmt.Errorf("tgc did not come up: %w\n%s", err, p.Log())
 	}
 	return p, nil
+}
+
+// nextAddress is a loopback address that no other process of this machine uses:
+// above those of the lab's pods, and made of our own process id. A free port of
+// 127.0.0.1 could be taken before tgc listens on it.
+func (r *Rig) nextAddress() string {
+	pid, n := os.Getpid(), r.started.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d", 100+pid>>8%100, pid%256, n%254+1)
+}
+
+func (p *Process) awaitHealth(ctx context.Context) error {
+	const pause = 20 * time.Millisecond
+	for {
+		err := p.Healthy(ctx, "/healthz")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-p.ended:
+			return errors.New("it ended")
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Run starts tgc with any arguments.
@@ -82,8 +111,9 @@ func (r *Rig) Run(ctx context.Context, args []string, options ProcessOptions) (*
 		"AWS_ENDPOINT_URL=" + r.Endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
 	}, options.Env...))
-	// A test that is killed must not leave its controller behind.
-	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// Who is killed must not leave its controller behind. Ctrl-C reaches its
+	// owner alone, who ends it.
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return startProcess(ctx, command, options.Log)
 }
 
@@ -104,25 +134,32 @@ func environment(entries []string) []string {
 }
 
 func startProcess(ctx context.Context, command *exec.Cmd, log io.Writer) (*Process, error) {
-	p := &Process{command: command, ended: make(chan struct{}), urls: map[string]string{}}
+	p := &Process{command: command, ended: make(chan struct{})}
 	p.told = sync.NewCond(&p.mu)
 	output, err := command.StderrPipe()
 	if err != nil {
 		return nil, err
 	}
 	command.Stdout = command.Stderr
-	if err := command.Start(); err != nil {
+	started := make(chan error)
+	go p.hold(output, log, started)
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(command.Path), err)
 	}
-	go p.read(output, log)
 	context.AfterFunc(ctx, p.Kill)
 	return p, nil
 }
 
-// listening finds the addresses in the log; controller-runtime tells them there.
-var listening = map[string]*regexp.Regexp{
-	"metrics": regexp.MustCompile(`Serving metrics server.*?bindAddress"?[:=]"?([0-9.:]+)`),
-	"health":  regexp.MustCompile(`starting server.*?health probe.*?addr"?[:=]"?([0-9.:]+)`),
+// hold stays with the process on the thread that started it: the death signal is
+// sent when that thread ends, and Go ends threads as it likes.
+func (p *Process) hold(output io.Reader, log io.Writer, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.command.Start()
+	started <- err
+	if err == nil {
+		p.read(output, log)
+	}
 }
 
 func (p *Process) read(output io.Reader, log io.Writer) {
@@ -134,11 +171,6 @@ func (p *Process) read(output io.Reader, log io.Writer) {
 		}
 		p.mu.Lock()
 		p.lines = append(p.lines, scanner.Text())
-		for name, pattern := range listening {
-			if found := pattern.FindStringSubmatch(scanner.Text()); found != nil {
-				p.urls[name] = "http://" + found[1]
-			}
-		}
 		p.told.Broadcast()
 		p.mu.Unlock()
 	}
@@ -221,19 +253,16 @@ func (p *Process) Wait() int {
 
 // Metrics reads the process's metrics page.
 func (p *Process) Metrics(ctx context.Context) (string, error) {
-	return p.get(ctx, "metrics", "/metrics")
+	return get(ctx, p.metrics+"/metrics")
 }
 
 // Healthy asks one of the health endpoints, such as /readyz.
 func (p *Process) Healthy(ctx context.Context, path string) error {
-	_, err := p.get(ctx, "health", path)
+	_, err := get(ctx, p.health+path)
 	return err
 }
 
-func (p *Process) get(ctx context.Context, server, path string) (string, error) {
-	p.mu.Lock()
-	url := p.urls[server] + path
-	p.mu.Unlock()
+func get(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

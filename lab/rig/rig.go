@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -51,6 +52,7 @@ type Rig struct {
 	executable string
 	dir        string
 	simulator  *Simulator
+	started    atomic.Int64 // processes
 }
 
 // Start brings a rig up: tgc is built, the world and the simulator are started
