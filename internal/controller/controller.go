@@ -17,6 +17,13 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
+// The markers here and in the packages of the controllers become the ClusterRole
+// in config/rbac. All reads come from caches, which list and watch and never get.
+// The Lease has a Role of its own beside it, since it is in one namespace only.
+//
+// To tell people what happened, and to count up what happens again:
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
 // Queue lets one part of the program put work on a controller's queue. It is a
 // source of the controller; what is added before the controller runs is kept
 // until then. It is safe for concurrent use, and the zero value is ready.

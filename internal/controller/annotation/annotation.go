@@ -29,6 +29,14 @@ type Reconciler struct {
 	Events events.EventRecorder
 }
 
+// The binding names the Service as the owner that waits for its end. Where the
+// admission plugin OwnerReferencesPermissionEnforcement runs, that takes the right
+// to set finalizers of the owner; nothing ever does.
+//
+// +kubebuilder:rbac:groups="",resources=services,verbs=list;watch
+// +kubebuilder:rbac:groups="",resources=services/finalizers,verbs=update
+// +kubebuilder:rbac:groups=targetgroupcontroller.io,resources=targetgroupbindings,verbs=list;watch;create;patch;delete
+
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).

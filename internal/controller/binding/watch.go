@@ -18,6 +18,10 @@ import (
 // for is the API server taking a finalizer.
 const workers = 8
 
+// The finalizer is put on by a patch.
+//
+// +kubebuilder:rbac:groups=targetgroupcontroller.io,resources=targetgroupbindings,verbs=list;watch;patch
+
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	warm := true

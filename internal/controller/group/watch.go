@@ -25,6 +25,9 @@ const workers = 4
 
 type queue = workqueue.TypedRateLimitingInterface[target.ARN]
 
+// +kubebuilder:rbac:groups="",resources=services;pods,verbs=list;watch
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=list;watch
+
 // SetupWithManager makes the manager run the reconciler, and wait for its calls
 // when it stops.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {

@@ -28,6 +28,11 @@ type Reconciler struct {
 	Board  *controller.Board
 }
 
+// The status is applied, which is a patch, and so is taking the finalizer off.
+//
+// +kubebuilder:rbac:groups=targetgroupcontroller.io,resources=targetgroupbindings,verbs=patch
+// +kubebuilder:rbac:groups=targetgroupcontroller.io,resources=targetgroupbindings/status,verbs=patch
+
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	c, err := ctrlcontroller.NewTyped("status", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
