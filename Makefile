@@ -24,7 +24,17 @@ build: ## Build bin/tgc
 
 .PHONY: demo
 demo: ## Run a whole cluster, the simulator and the controller on this machine
-	cd lab && go run ./cmd/lab demo
+	@mkdir -p .cache/bin
+	@( for ((s = 1;; s++)); do sleep 1; if ((s == 2 || s % 10 == 0)); then \
+		echo "building the lab (the first time takes minutes) ... $${s}s"; fi; done ) & ticker=$$!; \
+	trap 'kill $$ticker' EXIT; \
+	(cd lab && go build -o ../.cache/bin/lab ./cmd/lab); \
+	trap - EXIT; kill $$ticker; wait $$ticker 2>/dev/null || true; \
+	cd lab && exec ../.cache/bin/lab demo $(ARGS)
+
+.PHONY: demo-once
+demo-once: ## Run the demo once through, and fail if an act does not end as it should
+	@$(MAKE) --no-print-directory demo ARGS=--once
 
 .PHONY: clean
 clean: ## Remove what was built, tools included

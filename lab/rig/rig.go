@@ -82,6 +82,7 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 	}
 	r.Sim, r.Endpoint = r.simulator.Sim, r.simulator.Endpoint
 	options.World.Cluster.Progress = options.Progress
+	fmt.Fprintln(options.Progress, "starting Kubernetes")
 	if r.World, err = world.Start(ctx, options.World); err != nil {
 		return err
 	}

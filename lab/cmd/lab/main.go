@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(benchCommand(), upCommand())
+	root.AddCommand(benchCommand(), demoCommand(), upCommand())
 	return root
 }

@@ -1,0 +1,158 @@
+// Package demo is the first thing that a newcomer runs: a whole cluster, the
+// ELBv2 simulator and the real tgc, in which pods come, go and fall ill, and
+// every step of what becomes of their targets is told as it happens.
+//
+// The play is data: an [Act] says what it is about, what is done, and what must
+// have come about before the next one. Watchers see pods, events, targets and
+// the calls to AWS; the story turns what they see into lines; the page prints
+// them.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Options of the demo.
+type Options struct {
+	// Once plays each act once and fails with the first that does not end as it
+	// should. Otherwise the play goes on until ctx ends.
+	Once bool
+	// Out is where all of it is told.
+	Out io.Writer
+	// Color uses the escape codes of terminals; see [Colored].
+	Color bool
+}
+
+const (
+	// patience is how long an act may take. It is no expectation of speed.
+	patience = 90 * time.Second
+	// pause between two acts, for reading.
+	pause = 4 * time.Second
+)
+
+const welcome = `%s
+
+A real Kubernetes control plane, three nodes whose pods are HTTP servers on
+loopback addresses, an ELBv2 simulator that speaks AWS's protocol, and the real
+tgc. No root, no containers, no AWS account. The first time, Kubernetes is
+compiled from source, which takes minutes; the result is kept for the next time.
+Ctrl-C ends it at any moment and leaves nothing behind.
+
+`
+
+// Run plays the demo until ctx ends, or once. It returns when everything it has
+// started is gone. That ctx ends is an error only if the play was to be finished.
+func Run(ctx context.Context, options Options) error {
+	p := page{out: options.Out, color: options.Color}
+	p.say(welcome, p.paint(strong, "TargetGroupController, demonstrated on this machine"))
+	defer context.AfterFunc(ctx, func() { p.say("\nending ...") })()
+	err := run(ctx, options, p)
+	if ctx.Err() == nil {
+		return err
+	}
+	p.say("all processes are ended, all temporary files removed")
+	if options.Once {
+		return errors.New("interrupted before the last act had ended")
+	}
+	return nil
+}
+
+func run(ctx context.Context, options Options, p page) (err error) {
+	s, err := setUp(ctx, p)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if left := s.tearDown(); left != nil {
+			err = errors.Join(err, left)
+			p.say("could not end everything: %v", left)
+		}
+	}()
+	s.announce(p)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	go func() {
+		s.Controller.Wait()
+		stop(fmt.Errorf("tgc controller has ended by itself:\n%s", s.Controller.Log()))
+	}()
+	n := newNarrator(p, newStory(time.Now(), podPort))
+	defer watch(ctx, s, n)()
+	err = play(ctx, options.Once, s, n)
+	if ended := context.Cause(ctx); ended != nil {
+		return ended
+	}
+	return err
+}
+
+// play goes through the acts, over and over unless once is set.
+func play(ctx context.Context, once bool, s *Stage, n *narrator) error {
+	if err := perform(ctx, opening(), s, n); err != nil {
+		return err
+	}
+	for {
+		for _, act := range acts() {
+			if !once && !rest(ctx, pause) {
+				return nil
+			}
+			err := perform(ctx, act, s, n)
+			if ctx.Err() != nil || once && err != nil {
+				return err
+			}
+			if err != nil { // somebody plays along; that is what the loop is for
+				n.say("%v", err)
+			}
+		}
+		if once {
+			n.say("\nEach act ended as it should: every ready pod is a healthy target, and nothing else is.")
+			return nil
+		}
+		n.say("\nThat was all of it. It begins again; play along from another terminal, or end it with Ctrl-C.")
+	}
+}
+
+// perform plays one act and returns when it has come about.
+func perform(ctx context.Context, act Act, s *Stage, n *narrator) error {
+	n.heading(act.Name, act.Narration)
+	began := time.Now()
+	command, err := act.Do(ctx, s)
+	if err != nil {
+		return fmt.Errorf("act %q: %w", act.Name, err)
+	}
+	n.add(said{at: began, what: "$ " + command})
+	if err := await(ctx, func(ctx context.Context) error { return act.Until(ctx, s) }); err != nil {
+		n.table()
+		return fmt.Errorf("act %q did not end as it should within %s: %w", act.Name, patience, err)
+	}
+	rest(ctx, settle) // the watchers see the end too
+	n.table()
+	return nil
+}
+
+// await polls until a condition holds, and gives its last error otherwise.
+func await(ctx context.Context, holds func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := holds(ctx)
+		if err == nil {
+			return nil
+		}
+		if !rest(ctx, 50*time.Millisecond) {
+			return err
+		}
+	}
+}
+
+// rest waits; false if ctx ends meanwhile.
+func rest(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,79 @@
+package demo
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Things are seen by several watchers, each with a delay of its own. They are
+// held back for lag, so that they can be told in the order in which they happened.
+const (
+	lag = 150 * time.Millisecond
+	// settle is how long after something has come about it has been told for certain.
+	settle = 2 * lag
+)
+
+// narrator tells the story while it goes on. Its methods are safe for concurrent use.
+type narrator struct {
+	mu      sync.Mutex
+	page    page
+	story   *story
+	pending []happening
+}
+
+func newNarrator(p page, s *story) *narrator { return &narrator{page: p, story: s} }
+
+// run prints what happens until ctx ends.
+func (n *narrator) run(ctx context.Context) {
+	for rest(ctx, 25*time.Millisecond) {
+		n.mu.Lock()
+		n.tell(time.Now().Add(-lag))
+		n.mu.Unlock()
+	}
+}
+
+// add takes something that was seen.
+func (n *narrator) add(h happening) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.pending = append(n.pending, h)
+}
+
+// tell prints what happened up to a moment. n.mu is held.
+func (n *narrator) tell(until time.Time) {
+	slices.SortStableFunc(n.pending, func(a, b happening) int { return a.when().Compare(b.when()) })
+	for len(n.pending) > 0 && !n.pending[0].when().After(until) {
+		for _, l := range n.pending[0].tell(n.story) {
+			n.page.line(l)
+		}
+		n.pending = n.pending[1:]
+	}
+}
+
+// table prints pods and targets side by side, and what the act took.
+func (n *narrator) table() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	n.tell(now)
+	n.page.say("")
+	n.page.table(n.story.rows(now))
+	n.page.say("    calls to AWS in this act: %s", n.story.tally())
+	n.page.say("    healthy targets at its worst moment: %d", n.story.fewest)
+}
+
+func (n *narrator) heading(name, narration string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.tell(time.Now())
+	n.story.beginAct()
+	n.page.heading(name, narration)
+}
+
+func (n *narrator) say(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.page.say(format, args...)
+}
