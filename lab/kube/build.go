@@ -126,13 +126,15 @@ func kubernetesVersion(ctx context.Context, source string) (string, error) {
 }
 
 // goTool runs the go command in the lab's module and returns what it printed.
-// A cancelled context interrupts it with its compilers.
+// A cancelled context interrupts it with its compilers, and leaves it a moment to
+// remove its temporary files.
 func goTool(ctx context.Context, source string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = source
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false")
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGINT) }
+	c.WaitDelay = 3 * time.Second
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {
