@@ -1,0 +1,239 @@
+package integration
+
+import (
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apiserver/pkg/endpoints/request"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
+)
+
+// home is the namespace in config/ where the controller runs.
+const home = "targetgroupcontroller"
+
+// unasked are the rights of the controller for which no request of its own asks.
+var unasked = map[right]string{
+	{"", "services/finalizers", "update"}: "asked for by an admission plugin, which the rig runs",
+
+	// Caches stream their first list in a watch where the API server can do so.
+	{"", "pods", "list"}:                                        "older API servers cannot stream lists",
+	{"", "services", "list"}:                                    "older API servers cannot stream lists",
+	{"discovery.k8s.io", "endpointslices", "list"}:              "older API servers cannot stream lists",
+	{"targetgroupcontroller.io", "targetgroupbindings", "list"}: "older API servers cannot stream lists",
+}
+
+func TestRightsAreAllThatTheControllerUses(t *testing.T) {
+	e := newEnv(t)
+	granted := e.install("../../config")
+	account, err := shared.ServiceAccountConfig(e.ctx, home, "tgc")
+	if err != nil {
+		e.Fatal(err)
+	}
+	e.seesTheWholeCluster(account)
+	witness, config := e.witness(account)
+
+	bound, annotated := e.group(), e.group(func(g *elbsim.SeedGroup) { g.Name = "annotated" })
+	web := e.deployment("bound", 2)
+	e.service("bound")
+	e.deployment("annotated", 1)
+	service := e.service("annotated")
+	binding := e.binding("bound", "bound", bound)
+	p := e.controllerWith(rig.ProcessOptions{Config: config, Args: []string{"--leader-elect-namespace=" + home}})
+
+	e.inStep(bound, "bound", 2)
+	e.condition("bound", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
+	e.event("bound", string(target.Registered), "target")
+
+	// What happens again is the same event, which is patched.
+	e.scale(web, 3)
+	e.inStep(bound, "bound", 3)
+	e.eventually("event counted", func() error { return witness.saw(right{"events.k8s.io", "events", "patch"}) })
+
+	update(e, service, func(s *corev1.Service) {
+		s.Annotations = map[string]string{v1beta1.AnnotationTargetGroupARN: annotated.String()}
+	})
+	e.inStep(annotated, "annotated", 1)
+	update(e, service, func(s *corev1.Service) { s.Annotations = nil })
+	e.inStepWith(annotated, nil)
+	e.delete(binding)
+	e.eventually("binding gone", func() error { return gone(e, binding) })
+	e.eventually("Lease renewed", func() error { return witness.saw(right{"coordination.k8s.io", "leases", "update"}) })
+	p.Stop()
+
+	if refused := witness.refusals(); len(refused) > 0 {
+		e.Errorf("the API server refused %q", refused)
+	}
+	if strings.Contains(p.Log(), "forbidden") {
+		e.Errorf("the log complains:\n%s", p.Log())
+	}
+	for _, r := range granted {
+		if witness.saw(r) != nil && unasked[r] == "" {
+			e.Errorf("right %v is granted and was not used", r)
+		}
+	}
+}
+
+// right is what a rule of a role grants. Names of objects are left out.
+type right struct{ group, resource, verb string }
+
+func rightsOf(rules []rbacv1.PolicyRule) []right {
+	var list []right
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					list = append(list, right{group, resource, verb})
+				}
+			}
+		}
+	}
+	return list
+}
+
+// install creates what the kustomization of a folder lists, and tells the rights
+// that its roles grant. The CRD is in force already.
+func (e *env) install(folder string) []right {
+	e.Helper()
+	var kustomization struct{ Resources []string }
+	e.read(filepath.Join(folder, "kustomization.yaml"), &kustomization)
+	var rights []right
+	for _, file := range kustomization.Resources {
+		var object unstructured.Unstructured
+		e.read(filepath.Join(folder, file), &object.Object)
+		if object.GetKind() == "CustomResourceDefinition" {
+			continue
+		}
+		e.create(&object)
+		e.Cleanup(func() { _ = shared.API.Delete(e.ctx, &object) })
+		var role rbacv1.ClusterRole // a Role has the same rules
+		e.read(filepath.Join(folder, file), &role)
+		rights = append(rights, rightsOf(role.Rules)...)
+	}
+	return rights
+}
+
+func (e *env) read(file string, into any) {
+	e.Helper()
+	data, err := os.ReadFile(file)
+	if err == nil {
+		err = yaml.Unmarshal(data, into)
+	}
+	if err != nil {
+		e.Fatalf("%s: %v", file, err)
+	}
+}
+
+// seesTheWholeCluster fails unless an account can read, in all namespaces, what
+// the controller reads. The controller itself is run in one, beside other tests.
+func (e *env) seesTheWholeCluster(account *rest.Config) {
+	e.Helper()
+	api, err := client.New(account, client.Options{Scheme: shared.API.Scheme()})
+	if err != nil {
+		e.Fatal(err)
+	}
+	for _, list := range []client.ObjectList{
+		&corev1.ServiceList{}, &corev1.PodList{}, &discoveryv1.EndpointSliceList{}, &v1beta1.TargetGroupBindingList{},
+	} {
+		if err := api.List(e.ctx, list); err != nil {
+			e.Error(err)
+		}
+	}
+}
+
+// witness is a proxy before the API server that notes what is asked and refused.
+type witness struct {
+	mu      sync.Mutex
+	asked   map[right]bool
+	refused []string
+}
+
+// witness puts a witness between an account and the API server.
+func (e *env) witness(account *rest.Config) (*witness, *rest.Config) {
+	e.Helper()
+	w := &witness{asked: map[right]bool{}}
+	server, err := url.Parse(account.Host)
+	if err != nil {
+		e.Fatal(err)
+	}
+	tls, err := rest.TLSConfigFor(account)
+	if err != nil {
+		e.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(server)
+	proxy.Transport = &http.Transport{TLSClientConfig: tls}
+	proxy.FlushInterval = -1 // watches bring one line now and then
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	proxy.ModifyResponse = w.note
+	front := httptest.NewTLSServer(proxy)
+	front.Config.ErrorLog = proxy.ErrorLog
+	e.Cleanup(front.CloseClientConnections) // before the controller ends the watches stay open
+	e.Cleanup(front.Close)
+	config := rest.CopyConfig(account)
+	config.Host = front.URL
+	config.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: front.Certificate().Raw})
+	return w, config
+}
+
+// paths reads the requests as the API server does.
+var paths = request.RequestInfoFactory{
+	APIPrefixes: sets.NewString("api", "apis"), GrouplessAPIPrefixes: sets.NewString("api"),
+}
+
+func (w *witness) note(response *http.Response) error {
+	info, err := paths.NewRequestInfo(response.Request)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if response.StatusCode == http.StatusForbidden {
+		w.refused = append(w.refused, response.Request.Method+" "+response.Request.URL.Path)
+	}
+	if info.IsResourceRequest {
+		resource := strings.TrimSuffix(info.Resource+"/"+info.Subresource, "/")
+		w.asked[right{info.APIGroup, resource, info.Verb}] = true
+	}
+	return nil
+}
+
+// saw gives an error unless a right was made use of.
+func (w *witness) saw(r right) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.asked[r] {
+		return fmt.Errorf("asked so far: %v", slices.Collect(maps.Keys(w.asked)))
+	}
+	return nil
+}
+
+func (w *witness) refusals() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.refused)
+}
