@@ -11,6 +11,9 @@ import (
 // held back for lag, so that they can be told in the order in which they happened.
 const (
 	lag = 150 * time.Millisecond
+	// head is how much later than the simulator the watchers of Kubernetes may
+	// learn of something: causes are told before their effects.
+	head = 5 * time.Millisecond
 	// settle is how long after something has come about it has been told for certain.
 	settle = 2 * lag
 )
@@ -43,13 +46,22 @@ func (n *narrator) add(h happening) {
 
 // tell prints what happened up to a moment. n.mu is held.
 func (n *narrator) tell(until time.Time) {
-	slices.SortStableFunc(n.pending, func(a, b happening) int { return a.when().Compare(b.when()) })
-	for len(n.pending) > 0 && !n.pending[0].when().After(until) {
+	slices.SortStableFunc(n.pending, func(a, b happening) int { return order(a).Compare(order(b)) })
+	for len(n.pending) > 0 && !order(n.pending[0]).After(until) {
 		for _, l := range n.pending[0].tell(n.story) {
 			n.page.line(l)
 		}
 		n.pending = n.pending[1:]
 	}
+}
+
+// order is the moment by which things are put in order.
+func order(h happening) time.Time {
+	switch h.(type) {
+	case podSeen, podGone:
+		return h.when().Add(-head)
+	}
+	return h.when()
 }
 
 // table prints pods and targets side by side, and what the act took.
@@ -60,8 +72,7 @@ func (n *narrator) table() {
 	n.tell(now)
 	n.page.say("")
 	n.page.table(n.story.rows(now))
-	n.page.say("    calls to AWS in this act: %s", n.story.tally())
-	n.page.say("    healthy targets at its worst moment: %d", n.story.fewest)
+	n.page.say("    %s", n.story.summary())
 }
 
 func (n *narrator) heading(name, narration string) {

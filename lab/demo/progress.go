@@ -78,13 +78,14 @@ func (g *progress) run() {
 func (g *progress) tell() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	next := 2 * time.Second
+	if g.told > 0 {
+		next = g.told.Truncate(10*time.Second) + 10*time.Second
+	}
 	took := time.Since(g.since)
-	if g.step == "" || took < 2*time.Second || g.told > 0 && took < g.told+10*time.Second {
+	if g.step == "" || took < next {
 		return
 	}
-	g.told = took.Truncate(time.Second)
-	if g.told >= 10*time.Second {
-		g.told = g.told.Truncate(10 * time.Second)
-	}
+	g.told = took
 	g.page.say("    %s", g.page.paint(faint, fmt.Sprintf("%.0f s ...", took.Seconds())))
 }

@@ -124,8 +124,7 @@ func (s *Stage) startController(ctx context.Context) (err error) {
 	if s.log, err = os.Create(filepath.Join(s.Rig.LogDir(), "tgc.log")); err != nil {
 		return err
 	}
-	// An interrupt is no reason to kill it: it is stopped in order.
-	s.Controller, err = s.Rig.Controller(context.WithoutCancel(ctx), rig.ProcessOptions{
+	s.Controller, err = s.Rig.Controller(ctx, rig.ProcessOptions{
 		Args: []string{"--namespace=" + namespace, "--log-format=text"}, Log: s.log,
 	})
 	return err

@@ -27,7 +27,8 @@ type story struct {
 
 	// Of the present act:
 	calls  map[string]int // of tgc, by action and code
-	fewest int            // healthy targets at the worst moment
+	first  int            // healthy targets at the beginning
+	fewest int            // and at the worst moment
 }
 
 type podStory struct {
@@ -353,10 +354,20 @@ func (s *story) healthy() int {
 // beginAct begins to count anew.
 func (s *story) beginAct() {
 	clear(s.calls)
-	s.fewest = s.healthy()
+	s.first = s.healthy()
+	s.fewest = s.first
 }
 
-// tally tells of the calls of tgc in the present act, most frequent first.
+// summary tells what the present act took.
+func (s *story) summary() string {
+	text := "calls to AWS: " + s.tally()
+	if s.first > 0 {
+		text += fmt.Sprintf("; healthy targets: %d at first, never fewer than %d, %d now", s.first, s.fewest, s.healthy())
+	}
+	return text
+}
+
+// tally counts the calls of tgc in the present act, most frequent first.
 func (s *story) tally() string {
 	if len(s.calls) == 0 {
 		return "none"
