@@ -126,15 +126,19 @@ func kubernetesVersion(ctx context.Context, source string) (string, error) {
 }
 
 // goTool runs the go command in the lab's module and returns what it printed.
-// A cancelled context interrupts it with its compilers, and leaves it a moment to
-// remove its temporary files.
+// A cancelled context kills it with its compilers; its temporary files are
+// removed in any case.
 func goTool(ctx context.Context, source string, args ...string) (string, error) {
+	temp, err := os.MkdirTemp("", "tgc-lab-build-")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(temp)
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = source
-	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false")
+	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false", "GOTMPDIR="+temp)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGINT) }
-	c.WaitDelay = 3 * time.Second
+	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	if err := c.Run(); err != nil {

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 )
 
 // build makes the tgc executable from the main module.
@@ -24,12 +23,11 @@ func build(ctx context.Context, path string, options Options) error {
 	fmt.Fprintln(options.Progress, "building tgc")
 	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc")...)
 	command.Dir = root
-	// An interrupt ends the go command with its compilers, and it removes its
-	// temporary files; for when it has no time for that they are among ours.
+	// Who interrupts kills the go command with its compilers; their temporary
+	// files are among ours, which are removed.
 	command.Env = append(os.Environ(), "GOTMPDIR="+filepath.Dir(path))
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGINT) }
-	command.WaitDelay = 3 * time.Second
+	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("build tgc: %w\n%s", err, output)
 	}
