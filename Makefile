@@ -22,14 +22,16 @@ GENERATED := api config docs
 build: ## Build bin/tgc
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/ ./cmd/tgc
 
+# The lab is run by no `go run`, which would stay between it and Ctrl-C. An
+# interrupted go build leaves its temporary files, so they get a place of our own.
 .PHONY: demo
 demo: ## Run a whole cluster, the simulator and the controller on this machine
-	@mkdir -p .cache/bin
-	@( for ((s = 1;; s++)); do sleep 1; if ((s == 2 || s % 10 == 0)); then \
-		echo "building the lab (the first time takes minutes) ... $${s}s"; fi; done ) & ticker=$$!; \
-	trap 'kill $$ticker' EXIT; \
-	(cd lab && go build -o ../.cache/bin/lab ./cmd/lab); \
-	trap - EXIT; kill $$ticker; wait $$ticker 2>/dev/null || true; \
+	@mkdir -p .cache/bin; temp=$$(mktemp -d); ticker=; \
+	trap 'kill $$ticker 2>/dev/null || true; rm -rf "$$temp"' EXIT; \
+	( for ((s = 1;; s++)); do sleep 1; if ((s == 2 || s % 10 == 0)); then \
+		echo "building the lab (the first time takes minutes) ... $${s} s"; fi; done ) & ticker=$$!; \
+	(cd lab && GOTMPDIR="$$temp" go build -o ../.cache/bin/lab ./cmd/lab); \
+	trap - EXIT; kill $$ticker; wait $$ticker 2>/dev/null || true; rm -rf "$$temp"; \
 	cd lab && exec ../.cache/bin/lab demo $(ARGS)
 
 .PHONY: demo-once
