@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -27,6 +28,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/annotation"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/binding"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/preflight"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/awselb"
@@ -63,6 +65,7 @@ func controllerCommand() *cobra.Command {
 			return runController(cmd.Context(), settings)
 		},
 	}
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.Explain(err) })
 	settings.AddFlags(command.Flags())
 	return command
 }
@@ -86,7 +89,7 @@ func runController(ctx context.Context, settings config.Controller) error {
 	if err != nil {
 		return err
 	}
-	if err := preflight(ctx, kubeConfig, settings); err != nil {
+	if err := preflight.Check(ctx, kubeConfig, settings); err != nil {
 		return err
 	}
 	mgr, err := newManager(kubeConfig, settings)
@@ -176,8 +179,18 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 	}
 	meter := metrics.New(ctrlmetrics.Registry)
 	registry, board := controller.NewRegistry(), controller.NewBoard()
-	recorder := mgr.GetEventRecorder("targetgroupcontroller")
-	events := kube.NewRecorder(recorder)
+	client, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	events := kube.NewRecorder(mgr.GetScheme(), mgr.GetCache(), client.EventsV1(), hostname)
+	if err := mgr.Add(events); err != nil {
+		return err
+	}
 
 	groups := &group.Reconciler{
 		Cluster: kube.NewCluster(mgr.GetCache()), Registry: registry, Board: board,
@@ -194,7 +207,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board})
 	}
 	if settings.Annotations {
-		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: recorder})
+		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: events})
 	}
 	for _, c := range controllers {
 		if err := c.SetupWithManager(mgr); err != nil {
@@ -242,4 +255,36 @@ func podNamespace() config.PodNamespace {
 		return ""
 	}
 	return config.PodNamespace(strings.TrimSpace(string(mounted)))
+}
+
+// leaseLost is the error by which controller-runtime says that it has the Lease no
+// more, whether it lost it or gave it up.
+const leaseLost = "leader election lost"
+
+// calm is a handler that leaves out what controller-runtime logs as an error at
+// every orderly stop: that it has given up the Lease, as it was told to.
+type calm struct{ slog.Handler }
+
+// Handle is slog.Handler's.
+func (c calm) Handle(ctx context.Context, record slog.Record) error {
+	if record.Message == "error received after stop sequence was engaged" && says(record, leaseLost) {
+		return nil
+	}
+	return c.Handler.Handle(ctx, record)
+}
+
+// WithAttrs is slog.Handler's.
+func (c calm) WithAttrs(attrs []slog.Attr) slog.Handler { return calm{c.Handler.WithAttrs(attrs)} }
+
+// WithGroup is slog.Handler's.
+func (c calm) WithGroup(name string) slog.Handler { return calm{c.Handler.WithGroup(name)} }
+
+// says tells whether an attribute of the record has this text.
+func says(record slog.Record, text string) bool {
+	found := false
+	record.Attrs(func(attr slog.Attr) bool {
+		found = attr.Value.String() == text
+		return !found
+	})
+	return found
 }

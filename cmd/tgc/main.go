@@ -56,7 +56,6 @@ func rootCommand(started *bool) *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return config.FromEnv(cmd.Flags(), os.LookupEnv)
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return config.Explain(err) })
 	root.AddCommand(controllerCommand(), simCommand())
 	for _, command := range root.Commands() {
 		config.DocumentEnv(command.Flags())

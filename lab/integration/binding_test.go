@@ -21,7 +21,7 @@ func TestReadyPodsAreRegisteredAndTurnHealthy(t *testing.T) {
 	e.controller()
 	e.inStep(group, "web", 3)
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
-	e.event("web", string(target.Registered), "3 targets")
+	e.event("web", string(target.Registered), "target")
 
 	e.scale(web, 5)
 	e.inStep(group, "web", 5)

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -26,7 +25,7 @@ import (
 // Reconciler reconciles the binding of each annotated Service.
 type Reconciler struct {
 	Client client.Client
-	Events events.EventRecorder
+	Events *kube.Recorder
 }
 
 // The binding names the Service as the owner that waits for its end. Where the
@@ -64,7 +63,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	if err == nil && !metav1.IsControlledBy(&existing, &service) {
 		if annotated(&service) {
-			r.complain(&service, fmt.Sprintf("TargetGroupBinding %s exists and is not of this Service: delete it, or remove the annotations", key.Name))
+			r.complain(ctx, &service, fmt.Sprintf("TargetGroupBinding %s exists and is not of this Service: delete it, or remove the annotations", key.Name))
 		}
 		return reconcile.Result{}, nil
 	}
@@ -82,10 +81,10 @@ func (r *Reconciler) align(ctx context.Context, service *corev1.Service, existin
 	case !annotated(service):
 		return nil
 	case err != nil:
-		r.complain(service, err.Error())
+		r.complain(ctx, service, err.Error())
 		return nil
 	case !exists:
-		return r.refused(service, r.Client.Create(ctx, bindingFor(service, spec)))
+		return r.refused(ctx, service, r.Client.Create(ctx, bindingFor(service, spec)))
 	case existing.Spec.TargetGroupARN != spec.TargetGroupARN || existing.Spec.TargetGroupName != spec.TargetGroupName:
 		// A binding never changes its group: the old one sees its targets off,
 		// and its end brings us back to make the new one.
@@ -95,21 +94,21 @@ func (r *Reconciler) align(ctx context.Context, service *corev1.Service, existin
 	}
 	changed := existing.DeepCopy()
 	changed.Spec.ServiceRef = spec.ServiceRef
-	return r.refused(service, r.Client.Patch(ctx, changed, client.MergeFrom(existing)))
+	return r.refused(ctx, service, r.Client.Patch(ctx, changed, client.MergeFrom(existing)))
 }
 
 // refused turns the API server's refusal of a binding into an event on the
 // Service, where the user looks. It cannot be mended by trying again.
-func (r *Reconciler) refused(service *corev1.Service, err error) error {
+func (r *Reconciler) refused(ctx context.Context, service *corev1.Service, err error) error {
 	if err == nil || !apierrors.IsInvalid(err) {
 		return err
 	}
-	r.complain(service, err.Error())
+	r.complain(ctx, service, err.Error())
 	return nil
 }
 
-func (r *Reconciler) complain(service *corev1.Service, message string) {
-	r.Events.Eventf(service, nil, corev1.EventTypeWarning, string(target.InvalidBinding), "Bind", "%s", message)
+func (r *Reconciler) complain(ctx context.Context, service *corev1.Service, message string) {
+	r.Events.Complain(ctx, service, target.InvalidBinding, message)
 }
 
 func annotated(service *corev1.Service) bool {

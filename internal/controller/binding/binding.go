@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -56,7 +57,10 @@ type problem struct {
 // Reconcile finds a binding's group and files both in the Registry.
 func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (reconcile.Result, error) {
 	binding, found, err := r.declared(ctx, id)
-	if err != nil {
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{}, nil // the newer object is on its way, and brings us back
+	case err != nil:
 		return reconcile.Result{}, err
 	}
 	if !found {

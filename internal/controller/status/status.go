@@ -5,7 +5,9 @@ package status
 import (
 	"context"
 	"fmt"
+	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +23,9 @@ import (
 
 // workers is how many writes to the API server are under way at a time.
 const workers = 8
+
+// soon is when to try again what came too early for the cache.
+const soon = 100 * time.Millisecond
 
 // Reconciler writes the status of bindings that are objects.
 type Reconciler struct {
@@ -57,7 +62,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if notice.Finished && !tgb.DeletionTimestamp.IsZero() {
-		return reconcile.Result{}, r.letGo(ctx, &tgb)
+		err := r.letGo(ctx, &tgb)
+		if apierrors.IsConflict(err) {
+			// The newer object is on its way to the cache, and does not bring us
+			// back by itself.
+			return reconcile.Result{RequeueAfter: soon}, nil
+		}
+		return reconcile.Result{}, err
 	}
 	err = kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group))
 	return reconcile.Result{}, client.IgnoreNotFound(err)

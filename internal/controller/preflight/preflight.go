@@ -1,4 +1,6 @@
-package main
+// Package preflight finds out, before the caches are started, what would keep them
+// empty for ever.
+package preflight
 
 import (
 	"context"
@@ -26,10 +28,10 @@ const (
 	knockEvery = 2 * time.Second
 )
 
-// preflight says in one clear sentence what would otherwise show as caches that
+// Check says in one clear sentence what would otherwise show as caches that
 // never fill: an API server that does not answer or does not know us, a missing
 // CRD, missing rights.
-func preflight(ctx context.Context, kubeConfig *rest.Config, settings config.Controller) error {
+func Check(ctx context.Context, kubeConfig *rest.Config, settings config.Controller) error {
 	client, err := kubernetes.NewForConfig(kubeConfig)
 	if err != nil {
 		return fmt.Errorf("kubeconfig: %w", err)
