@@ -101,7 +101,7 @@ func scale(ctx context.Context, s *Stage, to int32) (string, error) {
 // a person may be changing it as well.
 func (s *Stage) changeDeployment(ctx context.Context, change func(*appsv1.Deployment)) error {
 	var d appsv1.Deployment
-	if err := s.Rig.API.Get(ctx, key(), &d); err != nil {
+	if err := s.Rig.API.Get(ctx, objectKey(), &d); err != nil {
 		return err
 	}
 	before := d.DeepCopy()

@@ -69,12 +69,12 @@ func (s *Stage) calm(ctx context.Context, ill int) error {
 // neither more nor fewer, and none of before the last change.
 func (s *Stage) rolledOut(ctx context.Context) (int, error) {
 	var d appsv1.Deployment
-	if err := s.Rig.API.Get(ctx, key(), &d); err != nil {
+	if err := s.Rig.API.Get(ctx, objectKey(), &d); err != nil {
 		return 0, err
 	}
 	want, status := *d.Spec.Replicas, d.Status
 	if status.ObservedGeneration < d.Generation || status.UpdatedReplicas != want || status.Replicas != want {
-		return 0, fmt.Errorf("Deployment %s has %d pods, %d of them as they should be, want %d",
+		return 0, fmt.Errorf("the Deployment %s has %d pods, %d of them as they should be, want %d",
 			d.Name, status.Replicas, status.UpdatedReplicas, want)
 	}
 	return int(want), nil
@@ -105,7 +105,7 @@ func compare(addresses []string, targets []elbsim.TargetState) error {
 // synced is nil when the binding's status tells of n targets, all healthy.
 func (s *Stage) synced(ctx context.Context, n int) error {
 	var b v1beta1.TargetGroupBinding
-	if err := s.Rig.API.Get(ctx, key(), &b); err != nil {
+	if err := s.Rig.API.Get(ctx, objectKey(), &b); err != nil {
 		return err
 	}
 	if !meta.IsStatusConditionTrue(b.Status.Conditions, v1beta1.ConditionReady) || int(b.Status.Healthy) != n {

@@ -79,7 +79,7 @@ func run(ctx context.Context, options Options, p page) (err error) {
 		s.Controller.Wait()
 		stop(fmt.Errorf("tgc controller has ended by itself:\n%s", s.Controller.Log()))
 	}()
-	n := newNarrator(p, newStory(time.Now(), podPort))
+	n := newNarrator(p, newStory(time.Now()))
 	defer watch(ctx, s, n)()
 	err = play(ctx, options.Once, s, n)
 	if ended := context.Cause(ctx); ended != nil {

@@ -75,7 +75,7 @@ func TestNarratorTellsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		start := time.Now()
-		n := newNarrator(page{out: &out}, newStory(start, 8080))
+		n := newNarrator(page{out: &out}, newStory(start))
 		ctx := t.Context()
 		go n.run(ctx)
 		// The simulator is the first to know; the pod is seen a little later.

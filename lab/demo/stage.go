@@ -165,8 +165,8 @@ func objectMeta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namesp
 
 func labels() map[string]string { return map[string]string{"app": app} }
 
-// key is the name of all objects of the demo.
-func key() client.ObjectKey { return client.ObjectKey{Namespace: namespace, Name: app} }
+// objectKey is the name of all objects of the demo.
+func objectKey() client.ObjectKey { return client.ObjectKey{Namespace: namespace, Name: app} }
 
 const announcement = `
 What there is

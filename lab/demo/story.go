@@ -21,7 +21,6 @@ const remembered = time.Minute
 // what changed and how long that took. It reads no clock.
 type story struct {
 	began   time.Time
-	port    int // of the targets
 	pods    map[string]*podStory
 	targets map[string]*targetStory // by address:port
 
@@ -49,10 +48,10 @@ type targetStory struct {
 	calledAt time.Time // the latest call that registered or deregistered it
 }
 
-func newStory(began time.Time, port int) *story {
+func newStory(began time.Time) *story {
 	return &story{
-		began: began, port: port,
-		pods: map[string]*podStory{}, targets: map[string]*targetStory{}, calls: map[string]int{},
+		began: began,
+		pods:  map[string]*podStory{}, targets: map[string]*targetStory{}, calls: map[string]int{},
 	}
 }
 
@@ -97,7 +96,7 @@ func (h podSeen) tell(s *story) []line {
 	var lines []line
 	tell := func(what, after string, t tone) {
 		lines = append(lines, line{
-			at: h.at.Sub(s.began), who: byKubernetes, pod: h.name, target: s.key(h.ip), what: what, after: after, tone: t,
+			at: h.at.Sub(s.began), who: byKubernetes, pod: h.name, target: keyOf(h.ip), what: what, after: after, tone: t,
 		})
 	}
 	if h.node != "" && !p.started {
@@ -153,7 +152,7 @@ func (h podGone) tell(s *story) []line {
 		return !p.goneAt.IsZero() && h.at.Sub(p.goneAt) > remembered
 	})
 	return []line{{
-		at: h.at.Sub(s.began), who: byKubernetes, pod: h.name, target: s.key(p.ip), what: "gone", after: after, tone: faint,
+		at: h.at.Sub(s.began), who: byKubernetes, pod: h.name, target: keyOf(p.ip), what: "gone", after: after, tone: faint,
 	}}
 }
 
@@ -176,7 +175,7 @@ func (h callSeen) tell(s *story) []line {
 	if l.who == byController {
 		s.calls[h.Action+" "+h.Code]++
 	}
-	keys := s.keys(h.Targets)
+	keys := keysOf(h.Targets)
 	switch {
 	case h.Action == "RegisterTargets":
 		l.after = s.register(keys, h.Received)
@@ -307,7 +306,7 @@ func (s *story) rows(now time.Time) []row {
 			continue
 		}
 		r := row{pod: p.name, node: p.node, ready: p.readiness(), age: now.Sub(p.seen)}
-		if t := s.targets[s.key(p.ip)]; t != nil && t.State != "" {
+		if t := s.targets[keyOf(p.ip)]; t != nil && t.State != "" {
 			r.show(t, now)
 			shown[t.Target] = true
 		}
@@ -399,27 +398,28 @@ func (s *story) target(key string) *targetStory {
 func (s *story) podOf(key string) *podStory {
 	var found *podStory
 	for _, p := range s.pods {
-		if p.ip != "" && s.key(p.ip) == key && (found == nil || p.seen.After(found.seen)) {
+		if p.ip != "" && keyOf(p.ip) == key && (found == nil || p.seen.After(found.seen)) {
 			found = p
 		}
 	}
 	return found
 }
 
-func (s *story) key(ip string) string {
+// keyOf is the target at a pod's address; empty before it has one.
+func keyOf(ip string) string {
 	if ip == "" {
 		return ""
 	}
-	return net.JoinHostPort(ip, strconv.Itoa(s.port))
+	return net.JoinHostPort(ip, strconv.Itoa(podPort))
 }
 
-// keys completes targets that a call named without a port.
-func (s *story) keys(targets []string) []string {
+// keysOf completes targets that a call named without a port.
+func keysOf(targets []string) []string {
 	keys := make([]string, len(targets))
 	for i, t := range targets {
 		keys[i] = t
 		if _, _, err := net.SplitHostPort(t); err != nil {
-			keys[i] = s.key(t)
+			keys[i] = keyOf(t)
 		}
 	}
 	return keys

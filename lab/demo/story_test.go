@@ -114,7 +114,7 @@ func TestStory(t *testing.T) {
 	for name, color := range map[string]bool{"story.txt": false, "story-color.txt": true} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			p, s := page{out: &out, color: color}, newStory(began, 8080)
+			p, s := page{out: &out, color: color}, newStory(began)
 			p.heading("Two pods", "They come, and later they leave; what is told of it is long enough for this line to be broken into two.")
 			s.beginAct()
 			tellAll(p, s, arrival())
@@ -149,7 +149,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 func TestStoryForgetsPodsThatAreLongGone(t *testing.T) {
-	s := newStory(began, 8080)
+	s := newStory(began)
 	podAt(0, podA, isReady).tell(s)
 	podGone{at: at(10), name: podA}.tell(s)
 	podAt(20, podB, isReady).tell(s)
@@ -163,7 +163,7 @@ func TestStoryForgetsPodsThatAreLongGone(t *testing.T) {
 }
 
 func TestStoryTellsTheLatestOwnerOfAnAddress(t *testing.T) {
-	s := newStory(began, 8080)
+	s := newStory(began)
 	podAt(0, podA, isReady).tell(s)
 	podGone{at: at(10), name: podA}.tell(s)
 	podAt(20, "web-new", isReady).tell(s)
