@@ -77,6 +77,20 @@ func (l *lane) fail(failure plan.Failure, kind Kind, now time.Time) {
 	l.retryAt = now.Add(pause(kind, l.failures))
 }
 
+// refused counts a call that AWS refused for some of its targets. What becomes of
+// those, the plan tells; the call itself is not repeated as it was.
+func (l *lane) refused(kind Kind, now time.Time) {
+	l.failure = nil
+	l.failures++
+	l.retryAt = now.Add(pause(kind, l.failures))
+}
+
+// forTargets tells whether a call was refused for its targets, and would succeed
+// with others.
+func (k Kind) forTargets() bool {
+	return k == InvalidTarget || k == InvalidRequest || k == ZoneRequired || k == TooManyTargets
+}
+
 // searching is how many calls in a row may be refused at once: more than it takes
 // to find one bad target among MaxTargetsPerCall by halving.
 const searching = 10
@@ -87,12 +101,12 @@ const searching = 10
 func pause(kind Kind, n int) time.Duration {
 	grown := func(first, most time.Duration) time.Duration { return min(first<<min(n-1, 16), most) }
 	switch kind {
+	case Throttled, ZoneRequired:
+		return 0
 	case InvalidTarget, InvalidRequest, TooManyTargets:
 		if n > searching {
 			return 2 * time.Second
 		}
-		return 0
-	case Throttled, ZoneRequired:
 		return 0
 	case AccessDenied, CredentialsInvalid, GroupNotFound:
 		return grown(10*time.Second, 2*time.Minute)

@@ -132,13 +132,13 @@ func (m *mirror) deregistered(changes []plan.Change, now time.Time) {
 
 // failed takes in that a call about changes failed.
 func (m *mirror) failed(op Op, changes []plan.Change, err *Error, now time.Time) {
-	switch err.Kind {
-	case Unreachable, Unavailable:
+	switch {
+	case err.Kind == Unreachable, err.Kind == Unavailable:
 		for _, change := range changes {
 			m.uncertain[change.Key] = true
 			delete(m.wrote, change.Key)
 		}
-	case InvalidTarget, InvalidRequest, ZoneRequired, TooManyTargets:
+	case err.Kind.forTargets():
 		m.atFault(op, changes, err, now)
 	}
 }

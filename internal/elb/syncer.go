@@ -308,7 +308,11 @@ func (s *Syncer) failed(op Op, changes []plan.Change, err *Error, now time.Time)
 		return false
 	}
 	lane := &s.lanes[op]
-	lane.fail(failure, err.Kind, now)
+	if op == Register && err.Kind.forTargets() {
+		lane.refused(err.Kind, now)
+	} else {
+		lane.fail(failure, err.Kind, now)
+	}
 	s.mirror.failed(op, changes, err, now)
 	return !lane.retryAt.After(now)
 }

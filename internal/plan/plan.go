@@ -201,6 +201,9 @@ func (m *maker) register(change Change, explained bool) {
 // target if nothing explains it.
 func (m *maker) others(observed target.Observed) []Change {
 	change := Change{Target: observed.Target, Reason: target.PodGone}
+	if slices.ContainsFunc(m.plan.Wanted.Problems, serviceDeleted) {
+		change.Reason = target.ServiceDeleted
+	}
 	switch {
 	case m.plan.Wanted.HoldOthers != "":
 		change.Reason = m.plan.Wanted.HoldOthers
@@ -213,6 +216,8 @@ func (m *maker) others(observed target.Observed) []Change {
 	}
 	return nil
 }
+
+func serviceDeleted(p desired.Problem) bool { return p.Reason == target.ServiceDeleted }
 
 // takeOver removes unexplained targets, unless so many of them may be serving
 // that the group looks like someone else's. They are weighed against the group

@@ -139,6 +139,12 @@ func TestBehaviour08_UnreadableBindingHoldsWhatItMayWant(t *testing.T) {
 		"deregister:2 PodTerminating, stay:1 PodReady, held:3 ServiceNotFound, held:4 ServiceNotFound, held:5 ServiceNotFound")
 }
 
+func TestBehaviour08_TargetsOfADeletedServiceGo(t *testing.T) {
+	wanted := desired.Wanted{Problems: []desired.Problem{{Binding: shop[0], Reason: target.ServiceDeleted}}}
+	have := Observation{Targets: listed(target.Healthy, 1, 2, 3), Ours: keys(1, 2)}
+	expect(t, wanted, have, Policy{}, "deregister:1 ServiceDeleted, deregister:2 ServiceDeleted, held:3 TakeoverUnconfirmed")
+}
+
 func TestBehaviour16_FullGroupLeavesOutAndStillDeregisters(t *testing.T) {
 	wanted := wants(1, 2)
 	wanted.Candidates = append(wanted.Candidates, candidate(3, desired.Leave, target.PodTerminating))
