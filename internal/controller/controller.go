@@ -22,7 +22,7 @@ import (
 // The Lease has a Role of its own beside it, since it is in one namespace only.
 //
 // To tell people what happened, and to count up what happens again:
-// +kubebuilder:rbac:groups="",resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Queue lets one part of the program put work on a controller's queue. It is a
 // source of the controller; what is added before the controller runs is kept

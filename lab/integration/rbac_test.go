@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -76,7 +77,7 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 		update(e, service, func(s *corev1.Service) {
 			s.Annotations = map[string]string{v1beta1.AnnotationTargetGroupARN: "wrong", "try": time.Now().String()}
 		})
-		return witness.saw(right{"", "events", "patch"})
+		return witness.saw(right{"events.k8s.io", "events", "patch"})
 	})
 	update(e, service, func(s *corev1.Service) {
 		s.Annotations = map[string]string{v1beta1.AnnotationTargetGroupARN: annotated.String()}
@@ -88,6 +89,7 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 	e.eventually("binding gone", func() error { return gone(e, binding) })
 	e.eventually("Lease renewed", func() error { return witness.saw(right{"coordination.k8s.io", "leases", "update"}) })
 	p.Stop()
+	e.delete(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: home}}) // so that -count=2 makes it again
 
 	if refused := witness.refusals(); len(refused) > 0 {
 		e.Errorf("the API server refused %q", refused)
