@@ -27,6 +27,9 @@ const workers = 8
 // soon is when to try again what came too early for the cache.
 const soon = 100 * time.Millisecond
 
+// writeLimit bounds a write to the API server.
+const writeLimit = 5 * time.Second
+
 // Reconciler writes the status of bindings that are objects.
 type Reconciler struct {
 	Client client.Client
@@ -70,6 +73,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		}
 		return reconcile.Result{}, err
 	}
+	// A write that has begun is finished when the program stops: it is what the
+	// next leader knows.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
+	defer cancel()
 	err = kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group))
 	return reconcile.Result{}, client.IgnoreNotFound(err)
 }
