@@ -28,6 +28,9 @@ func StatusOf(tgb *v1beta1.TargetGroupBinding, r report.Binding, group target.Gr
 	if group.ARN.IsZero() {
 		return status
 	}
+	if arn := group.ARN.String(); status.TargetGroupARN != arn {
+		status.Targets = nil // they were in another group
+	}
 	status.TargetGroupARN, status.TargetGroupName = group.ARN.String(), group.ARN.Name
 	if !r.Counted {
 		return status
