@@ -112,11 +112,15 @@ func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem)
 func problemOf(binding Binding) *Problem {
 	switch service := binding.Service; {
 	case service.Existence == NeverSeen:
-		return &Problem{binding.ID, target.ServiceNotFound,
-			"the Service does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile"}
+		return &Problem{
+			binding.ID, target.ServiceNotFound,
+			"the Service does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile",
+		}
 	case service.Existence == SeenDeleted:
-		return &Problem{binding.ID, target.ServiceDeleted,
-			"the Service was deleted, so its targets are deregistered: create it again, or delete the binding"}
+		return &Problem{
+			binding.ID, target.ServiceDeleted,
+			"the Service was deleted, so its targets are deregistered: create it again, or delete the binding",
+		}
 	case binding.Port == (PortRef{}) && len(service.Ports) > 1:
 		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
 			"the Service has several ports, %s: name the one that counts; no target is deregistered meanwhile",

@@ -227,18 +227,30 @@ func TestBehaviour08_UnknownServiceOrPortIsAProblem(t *testing.T) {
 		hold    target.Reason
 		says    string
 	}{
-		{"service never seen", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{} }),
-			target.ServiceNotFound, target.ServiceNotFound, "create it"},
-		{"service seen to be deleted", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{Existence: SeenDeleted} }),
-			target.ServiceDeleted, "", "deregistered"},
-		{"no such port", web(at(1, ready)).with(func(b *Binding) { b.Port.Name = "htpt" }),
-			target.PortNotFound, target.PortNotFound, `"htpt" but 80 http`},
-		{"no such number", web(at(1, ready)).with(func(b *Binding) { b.Port = PortRef{Number: 81} }),
-			target.PortNotFound, target.PortNotFound, `"81" but 80 http`},
-		{"several ports, none named", web(at(1, ready)).with(func(b *Binding) { b.Port, b.Service.Ports = PortRef{}, several }),
-			target.PortNotFound, target.PortNotFound, "80 http, 9000 admin"},
-		{"no ports", web(at(1, ready)).with(func(b *Binding) { b.Service.Ports = nil }),
-			target.PortNotFound, target.PortNotFound, "none at all"},
+		{
+			"service never seen", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{} }),
+			target.ServiceNotFound, target.ServiceNotFound, "create it",
+		},
+		{
+			"service seen to be deleted", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{Existence: SeenDeleted} }),
+			target.ServiceDeleted, "", "deregistered",
+		},
+		{
+			"no such port", web(at(1, ready)).with(func(b *Binding) { b.Port.Name = "htpt" }),
+			target.PortNotFound, target.PortNotFound, `"htpt" but 80 http`,
+		},
+		{
+			"no such number", web(at(1, ready)).with(func(b *Binding) { b.Port = PortRef{Number: 81} }),
+			target.PortNotFound, target.PortNotFound, `"81" but 80 http`,
+		},
+		{
+			"several ports, none named", web(at(1, ready)).with(func(b *Binding) { b.Port, b.Service.Ports = PortRef{}, several }),
+			target.PortNotFound, target.PortNotFound, "80 http, 9000 admin",
+		},
+		{
+			"no ports", web(at(1, ready)).with(func(b *Binding) { b.Service.Ports = nil }),
+			target.PortNotFound, target.PortNotFound, "none at all",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := expect(t, ipv4(c.binding))

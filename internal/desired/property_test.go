@@ -18,7 +18,8 @@ import (
 
 func anyAddr() *rapid.Generator[netip.Addr] {
 	return rapid.SampledFrom([]netip.Addr{
-		{}, addr(1), addr(2), addr(3), netip.MustParseAddr("::ffff:10.0.0.1"),
+		{},
+		addr(1), addr(2), addr(3), netip.MustParseAddr("::ffff:10.0.0.1"),
 		netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1%eth0"),
 	})
 }

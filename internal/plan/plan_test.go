@@ -28,8 +28,10 @@ func keys(hosts ...int) target.Set {
 var shop = []desired.BindingID{{Namespace: "shop", Name: "web"}}
 
 func candidate(host int, verdict desired.Verdict, reason target.Reason) desired.Candidate {
-	return desired.Candidate{Key: key(host), Verdict: verdict, Reason: reason, Bindings: shop,
-		Pod: desired.PodRef{Namespace: "shop", Name: fmt.Sprint("pod-", host), UID: fmt.Sprint("uid-", host)}}
+	return desired.Candidate{
+		Key: key(host), Verdict: verdict, Reason: reason, Bindings: shop,
+		Pod: desired.PodRef{Namespace: "shop", Name: fmt.Sprint("pod-", host), UID: fmt.Sprint("uid-", host)},
+	}
 }
 
 func wants(hosts ...int) desired.Wanted {
@@ -243,24 +245,65 @@ func TestBehaviour03_LastHealthyTargetStaysWhileAnotherComes(t *testing.T) {
 		want    string
 		recheck time.Time
 	}{
-		{"another is in but not healthy", wants(2), []desired.Candidate{leaver(1, time.Minute)}, append(healthy, initial...),
-			"stay:2 PodReady, held:1 LastHealthyTarget", t0.Add(40 * time.Second)},
-		{"another is to be registered", wants(2), []desired.Candidate{leaver(1, time.Minute)}, healthy,
-			"register:2 PodReady, held:1 LastHealthyTarget", t0.Add(40 * time.Second)},
-		{"another is healthy", wants(2), []desired.Candidate{leaver(1, time.Minute)}, listed(target.Healthy, 1, 2),
-			"deregister:1 PodTerminating, stay:2 PodReady", time.Time{}},
-		{"no other comes", wants(), []desired.Candidate{leaver(1, time.Minute)}, healthy,
-			"deregister:1 PodTerminating", time.Time{}},
-		{"it may stop at any time", wants(2), []desired.Candidate{leaver(1, 0)}, healthy,
-			"register:2 PodReady, deregister:1 PodTerminating", time.Time{}},
-		{"just time enough to drain", wants(2), []desired.Candidate{leaver(1, 20*time.Second)}, healthy,
-			"register:2 PodReady, deregister:1 PodTerminating", time.Time{}},
-		{"it is not healthy itself", wants(2), []desired.Candidate{leaver(1, time.Minute)}, listed(target.Unhealthy, 1),
-			"register:2 PodReady, deregister:1 PodTerminating", time.Time{}},
-		{"two leave", wants(2), []desired.Candidate{leaver(1, time.Minute), leaver(3, 30*time.Second)}, listed(target.Healthy, 1, 3),
-			"register:2 PodReady, held:1 LastHealthyTarget, held:3 LastHealthyTarget", t0.Add(10 * time.Second)},
-		{"two leave, one may stop", wants(2), []desired.Candidate{leaver(1, time.Minute), leaver(3, 0)}, listed(target.Healthy, 1, 3),
-			"register:2 PodReady, deregister:3 PodTerminating, held:1 LastHealthyTarget", t0.Add(40 * time.Second)},
+		{
+			"another is in but not healthy", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute)},
+			append(healthy, initial...),
+			"stay:2 PodReady, held:1 LastHealthyTarget", t0.Add(40 * time.Second),
+		},
+		{
+			"another is to be registered", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute)},
+			healthy,
+			"register:2 PodReady, held:1 LastHealthyTarget", t0.Add(40 * time.Second),
+		},
+		{
+			"another is healthy", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute)},
+			listed(target.Healthy, 1, 2),
+			"deregister:1 PodTerminating, stay:2 PodReady",
+			time.Time{},
+		},
+		{
+			"no other comes", wants(),
+			[]desired.Candidate{leaver(1, time.Minute)},
+			healthy,
+			"deregister:1 PodTerminating",
+			time.Time{},
+		},
+		{
+			"it may stop at any time", wants(2),
+			[]desired.Candidate{leaver(1, 0)},
+			healthy,
+			"register:2 PodReady, deregister:1 PodTerminating",
+			time.Time{},
+		},
+		{
+			"just time enough to drain", wants(2),
+			[]desired.Candidate{leaver(1, 20*time.Second)},
+			healthy,
+			"register:2 PodReady, deregister:1 PodTerminating",
+			time.Time{},
+		},
+		{
+			"it is not healthy itself", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute)},
+			listed(target.Unhealthy, 1),
+			"register:2 PodReady, deregister:1 PodTerminating",
+			time.Time{},
+		},
+		{
+			"two leave", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute), leaver(3, 30*time.Second)},
+			listed(target.Healthy, 1, 3),
+			"register:2 PodReady, held:1 LastHealthyTarget, held:3 LastHealthyTarget", t0.Add(10 * time.Second),
+		},
+		{
+			"two leave, one may stop", wants(2),
+			[]desired.Candidate{leaver(1, time.Minute), leaver(3, 0)},
+			listed(target.Healthy, 1, 3),
+			"register:2 PodReady, deregister:3 PodTerminating, held:1 LastHealthyTarget", t0.Add(40 * time.Second),
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			wanted := c.others
@@ -287,12 +330,18 @@ func TestFailureSaysWhatToDo(t *testing.T) {
 		failure Failure
 		want    string
 	}{
-		{Failure{Op: "RegisterTargets", Changes: make([]Change, 3), Reason: target.Throttled, Message: "Rate exceeded"},
-			"RegisterTargets of 3 targets failed: Rate exceeded: the account's API budget is spent; the call is repeated by itself"},
-		{Failure{Op: "RegisterTargets", Changes: make([]Change, 1), Reason: target.InvalidTarget, Message: "bad"},
-			"RegisterTargets of 1 target failed: bad"},
-		{Failure{Op: "DescribeTargetHealth", Reason: target.AccessDenied, Message: "no"},
-			"DescribeTargetHealth failed: no: allow the action on this target group in the controller's IAM policy"},
+		{
+			Failure{Op: "RegisterTargets", Changes: make([]Change, 3), Reason: target.Throttled, Message: "Rate exceeded"},
+			"RegisterTargets of 3 targets failed: Rate exceeded: the account's API budget is spent; the call is repeated by itself",
+		},
+		{
+			Failure{Op: "RegisterTargets", Changes: make([]Change, 1), Reason: target.InvalidTarget, Message: "bad"},
+			"RegisterTargets of 1 target failed: bad",
+		},
+		{
+			Failure{Op: "DescribeTargetHealth", Reason: target.AccessDenied, Message: "no"},
+			"DescribeTargetHealth failed: no: allow the action on this target group in the controller's IAM policy",
+		},
 	} {
 		if got := c.failure.String(); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
