@@ -12,12 +12,10 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
+// key reads address:port. AWS may name targets without a port, which is 0 then.
 func key(s string) target.Key {
-	k, err := target.ParseKey(s)
-	if err != nil {
-		panic(err)
-	}
-	return k
+	at := netip.MustParseAddrPort(s)
+	return target.Key{Addr: at.Addr(), Port: at.Port()}
 }
 
 // threeTargets are one plain, one with a zone, one without a port.
