@@ -126,12 +126,12 @@ func reached(calls []elbsim.Call, action string, since map[string]time.Time) []t
 func (b *bench) reportReplacements(w *watcher, took time.Duration) {
 	calls := b.rig.Sim.Calls()
 	fmt.Fprintf(b.out, "%d pods replaced, one each %s, in %s\n", b.Replacements, b.Every, round(took))
-	print := func(what string, times []time.Duration) {
+	show := func(what string, times []time.Duration) {
 		fmt.Fprintf(b.out, "%-42s n=%d p50=%s p99=%s max=%s\n", what, len(times),
 			quantile(times, 0.5), quantile(times, 0.99), quantile(times, 1))
 	}
-	print("pod seen Ready -> RegisterTargets received", reached(calls, "RegisterTargets", w.ready))
-	print("DELETE sent -> DeregisterTargets received", reached(calls, "DeregisterTargets", w.deleted))
+	show("pod seen Ready -> RegisterTargets received", reached(calls, "RegisterTargets", w.ready))
+	show("DELETE sent -> DeregisterTargets received", reached(calls, "DeregisterTargets", w.deleted))
 	b.reportCalls(calls)
 }
 

@@ -18,9 +18,10 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/kube"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/kube"
 )
 
 // Options of a control plane. The zero value is a good one.

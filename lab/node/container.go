@@ -144,7 +144,7 @@ func (c *container) attend(p *process) {
 	if hook := c.spec.Lifecycle; hook != nil && hook.PostStart != nil {
 		if err := c.runHook(c.pod.life, p, hook.PostStart); err != nil && c.pod.life.Err() == nil {
 			c.pod.event(corev1.EventTypeWarning, "FailedPostStartHook", "PostStartHook failed: %v", err)
-			c.end(p, c.patience())
+			c.end(c.patience(), p)
 			return
 		}
 	}
@@ -228,14 +228,14 @@ func (c *container) leave(p *process) {
 		p.sigkill()
 		return
 	}
-	c.end(p, c.pod.grace)
+	c.end(c.pod.grace, p)
 }
 
 // end is how a process is stopped: hook, turn, SIGTERM, SIGKILL.
-func (c *container) end(p *process, grace context.Context) {
+func (c *container) end(grace context.Context, p *process) {
 	c.pod.event(corev1.EventTypeNormal, "Killing", "Stopping container %s", c.spec.Name)
 	if c.spec.Lifecycle != nil && c.spec.Lifecycle.PreStop != nil {
-		p.hook.Do(func() { c.preStop(p, grace) })
+		p.hook.Do(func() { c.preStop(grace, p) })
 	}
 	if c.kind == sidecar && c.pod.life.Err() != nil {
 		select {
@@ -261,7 +261,7 @@ func (c *container) end(p *process, grace context.Context) {
 	p.sigkill()
 }
 
-func (c *container) preStop(p *process, grace context.Context) {
+func (c *container) preStop(grace context.Context, p *process) {
 	err := c.runHook(grace, p, c.spec.Lifecycle.PreStop)
 	if err != nil {
 		c.pod.event(corev1.EventTypeWarning, "FailedPreStopHook", "PreStopHook failed: %v", err)

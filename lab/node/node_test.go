@@ -132,6 +132,7 @@ func until(t *testing.T, p *corev1.Pod, what string, check func(*corev1.Pod) boo
 }
 
 func isReady(p *corev1.Pod) bool { return condition(p, corev1.PodReady).Status == corev1.ConditionTrue }
+
 func notReady(p *corev1.Pod) bool {
 	return condition(p, corev1.PodReady).Status == corev1.ConditionFalse
 }

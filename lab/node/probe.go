@@ -83,7 +83,7 @@ func (c *container) giveUp(p *process, probe string, cause error) {
 		return
 	}
 	c.pod.event(corev1.EventTypeWarning, "Unhealthy", "Container %s failed %s probe, will be restarted: %v", c.spec.Name, probe, cause)
-	c.end(p, c.patience())
+	c.end(c.patience(), p)
 }
 
 // probe repeats a probe and tells each time that the thresholds give another
