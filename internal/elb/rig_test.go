@@ -51,6 +51,8 @@ type rigging struct {
 	ours     target.Set
 	check    elbsim.CheckFunc
 	targets  []string // registered before
+	wanted   []int    // from the beginning
+	unknown  bool     // no plan can be made at the beginning
 }
 
 // ample is a budget that makes nobody wait.
@@ -106,7 +108,10 @@ func newRig(t testing.TB, options rigging) *rig {
 	}
 	r := &rig{
 		t: t, sim: sim, group: group, begin: time.Now(), wake: make(chan struct{}, 1),
-		budget: pace.New(options.limits), wanted: map[target.Key]desired.Candidate{},
+		budget: pace.New(options.limits), wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown,
+	}
+	for _, host := range options.wanted {
+		r.wanted[key(host)] = desired.Candidate{Key: key(host), Verdict: desired.Want, Reason: target.PodReady}
 	}
 	r.syncer = elb.NewSyncer(elb.SyncerConfig{
 		Account: &elb.Account{Client: client, Budget: r.budget},

@@ -12,7 +12,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -608,12 +607,7 @@ func TestBehaviour39_RestartInAnUnchangedWorldWritesNothing(t *testing.T) {
 	targets := []string{"10.0.0.1:80", "10.0.0.2:80"}
 	for name, ours := range map[string]target.Set{"with a journal": target.SetOf(key(1), key(2)), "without": {}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, rigging{targets: targets, ours: ours}, func(r *rig) {
-				r.mu.Lock()
-				for _, host := range []int{1, 2} {
-					r.wanted[key(host)] = desired.Candidate{Key: key(host), Verdict: desired.Want, Reason: target.PodReady}
-				}
-				r.mu.Unlock()
+			bubble(t, rigging{targets: targets, ours: ours, wanted: []int{1, 2}}, func(r *rig) {
 				r.pass(time.Hour)
 				r.expectCalls(registers)
 				r.expectCalls(deregisters)
@@ -767,15 +761,11 @@ func TestBehaviour12_DrainingTargetIsRegisteredAgain(t *testing.T) {
 }
 
 func TestUnreadablePlanNeverWrites(t *testing.T) {
-	bubble(t, rigging{targets: []string{"10.0.0.1:80"}, ours: target.SetOf(key(1))}, func(r *rig) {
-		r.mu.Lock()
-		r.unknown = true
-		r.mu.Unlock()
+	bubble(t, rigging{targets: []string{"10.0.0.1:80"}, ours: target.SetOf(key(1)), unknown: true}, func(r *rig) {
 		r.pass(time.Hour)
 		r.expectIn(1)
 		r.mu.Lock()
 		r.unknown = false
-		r.policy = plan.Policy{}
 		r.mu.Unlock()
 		r.rouse()
 		r.expectIn()
