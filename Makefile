@@ -14,7 +14,7 @@ MODULES := . lab tools
 TOOLS   := $(CURDIR)/.cache/tools
 
 # Where `make generate` writes.
-GENERATED := api config docs
+GENERATED := api config/crd config/rbac/role.yaml docs/reference
 
 ##@ Build
 
