@@ -182,8 +182,8 @@ In another terminal
   kubectl get tgb,pods -o wide
   tail -f %[6]s
 
-  export AWS_ENDPOINT_URL=%[8]s AWS_REGION=%[9]s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
-  aws elbv2 describe-target-health --target-group-arn %[2]s
+  export AWS_DEFAULT_REGION=%[9]s AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any
+  aws --endpoint-url %[8]s elbv2 describe-target-health --target-group-arn %[2]s
   curl -s '%[8]s%[10]s/calls?action=RegisterTargets'
 
 How to read what follows: seconds since the first act, then who did it. kube is a node or the

@@ -276,8 +276,7 @@ type eventSeen struct {
 	at           time.Time
 	reason, note string
 	warning      bool
-	// times is how often it happened. The API keeps one Event for all of them,
-	// with the note of the first.
+	// times is how often it has happened; the same again is no new Event.
 	times int
 }
 
@@ -285,11 +284,11 @@ func (h eventSeen) when() time.Time { return h.at }
 
 func (h eventSeen) tell(s *story) []line {
 	l := line{at: h.at.Sub(s.began), who: byEvent, what: h.note, tone: faint}
-	switch {
-	case h.times > 1:
-		l.what = fmt.Sprintf("%s again, %d times by now", h.reason, h.times)
-	case !strings.HasPrefix(h.note, h.reason):
+	if !strings.HasPrefix(h.note, h.reason) {
 		l.what = h.reason + ": " + h.note
+	}
+	if h.times > 1 {
+		l.after = fmt.Sprintf("%d times by now", h.times)
 	}
 	if h.warning {
 		l.tone = changing

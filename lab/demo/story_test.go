@@ -83,7 +83,7 @@ func departure() []happening {
 		podAt(3000, podA, isLeaving),
 		callAt(3008, "DeregisterTargets", "OK", keyA),
 		targetsAt(3010, keyA, "draining", keyB, "healthy"),
-		eventSeen{at: at(3011), reason: "Deregistered", note: "Registered 1 target", times: 2},
+		eventSeen{at: at(3011), reason: "Deregistered", note: "Deregistered 1 target: " + keyA + " (PodTerminating)", times: 2},
 		eventSeen{at: at(3012), reason: "Throttled", note: "Rate exceeded", warning: true},
 		podAt(3500, podB, isUnready),
 		callAt(3510, "DeregisterTargets", "OK", "10.1.2.2"),
