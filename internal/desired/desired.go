@@ -58,9 +58,6 @@ type Wanted struct {
 	// HoldOthers, if not empty, is why targets that are no candidates must stay:
 	// a binding that may want them could not be understood.
 	HoldOthers target.Reason
-	// LookAgain: a pod was not in the cache yet, so the decision rests on its
-	// slice alone.
-	LookAgain bool
 }
 
 // For decides about all endpoints of a group's bindings. The order of bindings,
@@ -76,7 +73,6 @@ func For(facts Facts) Wanted {
 		}
 	}
 	wanted.Candidates = merge(all)
-	wanted.LookAgain = slices.ContainsFunc(all, func(c Candidate) bool { return c.Reason == target.PodNotSeenYet })
 	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.Compare(b.Binding) })
 	wanted.HoldOthers = holdReason(wanted.Problems)
 	return wanted

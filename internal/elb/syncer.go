@@ -114,6 +114,13 @@ func (s *Syncer) Step(ctx context.Context) Round {
 	return round
 }
 
+// Idle tells whether no call is under way or waits for its turn.
+func (s *Syncer) Idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.lanes[:], func(l lane) bool { return l.running })
+}
+
 // Wait returns when no call is under way. The context of all Steps has ended.
 func (s *Syncer) Wait() {
 	s.mu.Lock() // a Step that has not seen the end may be starting calls

@@ -15,7 +15,8 @@ const (
 	GatePending Reason = "GatePending"
 	// EndpointReady: the endpoint is ready and no pod stands behind it.
 	EndpointReady Reason = "EndpointReady"
-	// PodNotSeenYet: the endpoint is ready and its pod is not in the cache yet.
+	// PodNotSeenYet: the endpoint is ready and its pod is not in the cache yet; its
+	// coming makes the group be looked at again.
 	PodNotSeenYet Reason = "PodNotSeenYet"
 )
 

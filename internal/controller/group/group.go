@@ -57,12 +57,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, arn target.ARN) (reconcile.R
 	return reconcile.Result{RequeueAfter: until(round.Next)}, nil
 }
 
-// syncer gives the group's Syncer, a new one if the credentials are others than before.
+// syncer gives the group's Syncer, a new one if the credentials are others than
+// before. The old one's calls come to an end first, which brings the group back.
 func (r *Reconciler) syncer(ctx context.Context, arn target.ARN, bindings []controller.Bound) *syncer {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	account := bindings[0].Account
-	if s := r.syncers[arn]; s != nil && s.account == account {
+	if s := r.syncers[arn]; s != nil && (s.account == account || !s.Idle()) {
 		return s
 	}
 	if r.syncers == nil {
@@ -81,10 +82,13 @@ func (r *Reconciler) syncer(ctx context.Context, arn target.ARN, bindings []cont
 }
 
 // forget drops a group that no binding means any more. Calls that still wait for
-// their turn find nothing to do.
+// their turn find nothing to do; the end of the last brings the group back here.
 func (r *Reconciler) forget(arn target.ARN) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if s := r.syncers[arn]; s != nil && !s.Idle() {
+		return
+	}
 	delete(r.syncers, arn)
 	r.Metrics.Forget(arn)
 }
