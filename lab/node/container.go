@@ -238,11 +238,7 @@ func (c *container) end(grace context.Context, p *process) {
 		p.hook.Do(func() { c.preStop(grace, p) })
 	}
 	if c.kind == sidecar && c.pod.life.Err() != nil {
-		select {
-		case <-c.turn:
-		case <-grace.Done():
-		case <-p.done:
-		}
+		c.awaitTurn(grace, p)
 	}
 	p.sigterm()
 	minimum := time.NewTimer(minimumGrace)
@@ -259,6 +255,15 @@ func (c *container) end(grace context.Context, p *process) {
 		}
 	}
 	p.sigkill()
+}
+
+// awaitTurn waits until the containers that a sidecar serves have ended.
+func (c *container) awaitTurn(grace context.Context, p *process) {
+	select {
+	case <-c.turn:
+	case <-grace.Done():
+	case <-p.done:
+	}
 }
 
 func (c *container) preStop(grace context.Context, p *process) {
