@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,12 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+)
+
+// The forms of names, as Kubernetes and AWS have them.
+var (
+	regionForm  = regexp.MustCompile(`^[a-z]+(-[a-z0-9]+)+$`)
+	serviceForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 )
 
 // Controller is everything that can be set of `tgc controller`.
@@ -94,6 +101,7 @@ func (c *Controller) Check() error {
 	return errors.Join(
 		unless(level == nil, "--log-level %q: want debug, info, warn or error", c.LogLevel),
 		unless(slices.Contains([]string{"json", "text"}, c.LogFormat), "--log-format %q: want json or text", c.LogFormat),
+		unless(c.Region == "" || regionForm.MatchString(c.Region), "--region %q: want one such as eu-central-1", c.Region),
 		unless(c.SweepInterval >= time.Second, "--sweep-interval %s: want 1s or more; every sweep of a group costs a call", c.SweepInterval),
 		unless(c.LeaseDuration >= 3*time.Second, "--leader-elect-duration %s: want 3s or more", c.LeaseDuration),
 		unless(c.KubeQPS >= 1, "--kube-api-qps %d: want 1 or more", c.KubeQPS),
@@ -128,6 +136,9 @@ func (c *Controller) FlagBindings() ([]kube.Binding, error) {
 			unless(c.TargetGroupName == "", needless, "target-group-name", c.TargetGroupName),
 			unless(c.Port == "", needless, "port", c.Port),
 		)
+	}
+	if !serviceForm.MatchString(c.Service) {
+		return nil, fmt.Errorf("--service %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.Service)
 	}
 	group, err := kube.RefFields{ARN: "--target-group-arn", Name: "--target-group-name"}.Ref(c.TargetGroupARN, c.TargetGroupName)
 	if err != nil {

@@ -51,7 +51,8 @@ func NameEnv(set *pflag.FlagSet, err error) error {
 		return nil
 	}
 	set.VisitAll(func(flag *pflag.Flag) {
-		if name := flag.Annotations[setBy]; name != nil && strings.Contains(err.Error(), "--"+flag.Name+" ") {
+		name := flag.Annotations[setBy]
+		if name != nil && (strings.Contains(err.Error(), "--"+flag.Name+" ") || strings.Contains(err.Error(), "--"+flag.Name+":")) {
 			err = fmt.Errorf("%w\n--%s was set by the environment variable %s", err, flag.Name, name[0])
 		}
 	})

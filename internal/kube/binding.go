@@ -2,6 +2,7 @@ package kube
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -96,6 +97,9 @@ func FlagBinding(service types.NamespacedName, port desired.PortRef, group targe
 	}
 }
 
+// groupName is the form of the names of target groups.
+var groupName = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$`)
+
 // RefFields are the names of the two fields of which exactly one names the group,
 // as the user wrote them.
 type RefFields struct{ ARN, Name string }
@@ -107,6 +111,8 @@ func (f RefFields) Ref(arn, name string) (target.Ref, error) {
 		return target.Ref{}, fmt.Errorf("%s %q and %s %q are both set: remove one", f.ARN, arn, f.Name, name)
 	case arn == "" && name == "":
 		return target.Ref{}, fmt.Errorf("neither %s nor %s is set: set one to name the target group", f.ARN, f.Name)
+	case name != "" && !groupName.MatchString(name):
+		return target.Ref{}, fmt.Errorf("%s %q: want 1 to 32 letters, digits and inner hyphens", f.Name, name)
 	case name != "":
 		return target.Ref{Name: name}, nil
 	}

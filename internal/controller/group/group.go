@@ -3,7 +3,9 @@ package group
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -132,6 +134,7 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 		if !round.Known {
 			reports[i] = r.unknown(reports[i], round)
 		}
+		reports[i].Ready.Message = named(binding, reports[i].Ready)
 		notice := controller.Notice{Report: reports[i], Group: group, Finished: finished(binding, round)}
 		previous := r.Board.Post(notice)
 		for _, event := range report.Events(previous.Report, reports[i], round.Outcome) {
@@ -141,6 +144,16 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 			r.Lost(binding)
 		}
 	}
+}
+
+// named adds the Service's name to what is wrong with the Service.
+func named(binding controller.Bound, ready report.Condition) string {
+	switch ready.Reason {
+	case target.ServiceNotFound, target.ServiceDeleted, target.PortNotFound:
+		prefix := fmt.Sprintf("Service %q: ", binding.Service.Name)
+		return prefix + strings.TrimPrefix(ready.Message, prefix)
+	}
+	return ready.Message
 }
 
 // unknown reports on a binding while its group could not be listed: what was last
