@@ -35,6 +35,7 @@ func (e *env) complains(want complaint) {
 }
 
 func TestBadInputOfABinding(t *testing.T) {
+	t.Parallel()
 	const missing = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/missing/0123456789abcdef"
 	ofType := func(kind target.Type, protocol string) func(g *elbsim.SeedGroup) {
 		return func(g *elbsim.SeedGroup) {
@@ -110,6 +111,7 @@ func TestBadInputOfABinding(t *testing.T) {
 
 // A binding with one of these credentials complains, and works once they are good.
 func TestBadCredentials(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		settings func(*elbsim.Settings)
 		env      []string
@@ -178,6 +180,7 @@ func TestNoRegionForAGroupNamedByName(t *testing.T) {
 }
 
 func TestBadAnnotations(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		annotations map[string]string
 		ports       []corev1.ServicePort

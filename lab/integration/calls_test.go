@@ -68,6 +68,7 @@ func TestBehaviour11_OnlyTheDifferenceIsCalledFor(t *testing.T) {
 
 // A target that drains and is wanted again is registered again, when AWS takes it.
 func TestBehaviour12_DrainingTargetComesBack(t *testing.T) {
+	t.Parallel()
 	for _, answer := range []model.Reregister{model.ReregisterRevives, model.ReregisterRefused} {
 		t.Run(string(answer), func(t *testing.T) {
 			e := newEnv(t, func(s *elbsim.Settings) {

@@ -58,6 +58,7 @@ func (e *env) account(file, name string) *rest.Config {
 const oneService = "../../config/rbac/one-service.yaml"
 
 func TestBindingByFlagsNeedsOnlyARole(t *testing.T) {
+	t.Parallel()
 	for name, port := range map[string][]string{"no port": nil, "port by name": {"--port=http"}, "port by number": {"--port=80"}} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)

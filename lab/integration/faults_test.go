@@ -155,6 +155,7 @@ func TestHangingGroupDoesNotDelayAnother(t *testing.T) {
 }
 
 func TestFailuresOfAWSPass(t *testing.T) {
+	t.Parallel()
 	for kind, reason := range map[elbsim.FaultKind]target.Reason{elbsim.FaultFail: target.AWSUnavailable, elbsim.FaultDrop: target.Unreachable} {
 		t.Run(string(kind), func(t *testing.T) {
 			e := newEnv(t)

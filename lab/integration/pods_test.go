@@ -391,7 +391,10 @@ func TestBehaviour09_NoPodReadyHoldsTargets(t *testing.T) {
 // others stay in any case.
 func TestBehaviour10_SilentNode(t *testing.T) {
 	e := newEnv(t)
-	doomed, err := shared.Nodes.Add(e.ctx, node.Spec{Name: e.namespace + "-doomed", Zone: "us-east-1a", Labels: map[string]string{"doomed": "yes"}})
+	// The scheduler must never see it free: pods of other tests would die on it.
+	name := e.namespace + "-doomed"
+	e.create(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{Unschedulable: true}})
+	doomed, err := shared.Nodes.Add(e.ctx, node.Spec{Name: name, Zone: "us-east-1a"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,8 @@ package integration
 import (
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -54,6 +56,7 @@ func refused(t *testing.T, want int, words []string, options rig.ProcessOptions,
 }
 
 func TestBadFlags(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ args, says []string }{
 		"malformed ARN":          {[]string{"--service=web", "--target-group-arn=web"}, []string{"--target-group-arn", `"web" is not an ARN`, "want arn:aws:"}},
 		"ARN of something else":  {[]string{"--service=web", "--target-group-arn=arn:aws:s3:eu-central-1:123456789012:bucket"}, []string{"--target-group-arn", "is the ARN of something else", "targetgroup/NAME/ID"}},
@@ -88,6 +91,7 @@ func TestBadFlags(t *testing.T) {
 }
 
 func TestBadEnvironment(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct{ env, says []string }{
 		"malformed duration": {[]string{"TGC_SWEEP_INTERVAL=often"}, []string{`TGC_SWEEP_INTERVAL "often": want a duration such as 30s or 5m`}},
 		"malformed bool":     {[]string{"TGC_LEADER_ELECT=maybe"}, []string{`TGC_LEADER_ELECT "maybe": want true or false`}},
@@ -162,4 +166,19 @@ func TestMissingRightOnTheLease(t *testing.T) {
 	config := e.account(oneService, "tgc")
 	refused(t, failed, []string{"not allowed to get, update leases.coordination.k8s.io in namespace " + e.namespace},
 		rig.ProcessOptions{Config: config}, "--namespace="+e.namespace, "--service=web", "--target-group-name=web", "--leader-elect-lease=other")
+}
+
+// A stand-in for a cluster without the CRD, since the rig's has it: it answers, and
+// knows no TargetGroupBindings.
+func TestMissingCRD(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"gitVersion": "v1.0.0"}`))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	refused(t, failed, []string{"knows no TargetGroupBinding", "install the CRD", "--service with a target group"},
+		rig.ProcessOptions{Config: &rest.Config{Host: server.URL}})
 }
