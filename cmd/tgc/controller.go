@@ -261,13 +261,14 @@ func podNamespace() config.PodNamespace {
 // more, whether it lost it or gave it up.
 const leaseLost = "leader election lost"
 
-// calm is a handler that leaves out what controller-runtime logs as an error at
-// every orderly stop: that it has given up the Lease, as it was told to.
+// calm is a handler that leaves out what the libraries log as errors at every
+// orderly stop: that the Lease was given up, as it was told to be, and which
+// requests were cut off by the end.
 type calm struct{ slog.Handler }
 
 // Handle is slog.Handler's.
 func (c calm) Handle(ctx context.Context, record slog.Record) error {
-	if record.Message == "error received after stop sequence was engaged" && says(record, leaseLost) {
+	if record.Level >= slog.LevelError && (says(record, leaseLost) || says(record, context.Canceled.Error())) {
 		return nil
 	}
 	return c.Handler.Handle(ctx, record)
@@ -279,11 +280,12 @@ func (c calm) WithAttrs(attrs []slog.Attr) slog.Handler { return calm{c.Handler.
 // WithGroup is slog.Handler's.
 func (c calm) WithGroup(name string) slog.Handler { return calm{c.Handler.WithGroup(name)} }
 
-// says tells whether an attribute of the record has this text.
+// says tells whether an attribute of the record ends with this text, as errors do
+// with their cause.
 func says(record slog.Record, text string) bool {
 	found := false
 	record.Attrs(func(attr slog.Attr) bool {
-		found = attr.Value.String() == text
+		found = strings.HasSuffix(attr.Value.String(), text)
 		return !found
 	})
 	return found

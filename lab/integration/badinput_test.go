@@ -3,9 +3,8 @@ package integration
 import (
 	"testing"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
@@ -188,12 +187,21 @@ func TestBadAnnotations(t *testing.T) {
 	}{
 		"malformed ARN":  {map[string]string{v1beta1.AnnotationTargetGroupARN: "web"}, nil, []string{v1beta1.AnnotationTargetGroupARN, `"web" is not an ARN`, "want arn:aws:"}},
 		"malformed name": {map[string]string{v1beta1.AnnotationTargetGroupName: "no name"}, nil, []string{v1beta1.AnnotationTargetGroupName, `"no name"`, "1 to 32 letters, digits and inner hyphens"}},
-		"both": {map[string]string{v1beta1.AnnotationTargetGroupName: "web", v1beta1.AnnotationTargetGroupARN: "arn"}, nil,
-			[]string{v1beta1.AnnotationTargetGroupName, "are both set: remove one"}},
-		"port out of range": {map[string]string{v1beta1.AnnotationTargetGroupName: "web", v1beta1.AnnotationPort: "70000"}, nil,
-			[]string{v1beta1.AnnotationPort, "70000 is out of range: want 1 to 65535"}},
-		"no port of two": {map[string]string{v1beta1.AnnotationTargetGroupName: "web"},
-			[]corev1.ServicePort{{Name: "http", Port: 80}, {Name: "admin", Port: 81}}, []string{v1beta1.AnnotationPort, "is missing and the Service has 2 ports"}},
+		"both": {
+			map[string]string{v1beta1.AnnotationTargetGroupName: "web", v1beta1.AnnotationTargetGroupARN: "arn"},
+			nil,
+			[]string{v1beta1.AnnotationTargetGroupName, "are both set: remove one"},
+		},
+		"port out of range": {
+			map[string]string{v1beta1.AnnotationTargetGroupName: "web", v1beta1.AnnotationPort: "70000"},
+			nil,
+			[]string{v1beta1.AnnotationPort, "70000 is out of range: want 1 to 65535"},
+		},
+		"no port of two": {
+			map[string]string{v1beta1.AnnotationTargetGroupName: "web"},
+			[]corev1.ServicePort{{Name: "http", Port: 80}, {Name: "admin", Port: 81}},
+			[]string{v1beta1.AnnotationPort, "is missing and the Service has 2 ports"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
