@@ -165,7 +165,7 @@ func (m *maker) consider(candidate desired.Candidate) {
 	case candidate.Verdict == desired.Want && registered && !uncertain:
 		m.plan.Stay = append(m.plan.Stay, change)
 	case candidate.Verdict == desired.Want:
-		m.register(change, listed || uncertain)
+		m.register(change, uncertain)
 	case !registered && !uncertain:
 	case candidate.Verdict == desired.Keep:
 		m.plan.Held = append(m.plan.Held, change)

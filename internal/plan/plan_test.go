@@ -90,7 +90,7 @@ func TestBehaviour11_TableOfThePlan(t *testing.T) {
 		{"want, absent", desired.Want, target.PodReady, "", keys(), keys(), "register:1 PodReady, " + rest},
 		{"want, absent, was ours", desired.Want, target.PodReady, "", keys(1), keys(), "register:1 Drift, " + rest},
 		{"want, draining", desired.Want, target.PodReady, target.Draining, keys(), keys(), "register:1 PodReady, " + rest},
-		{"want, draining, was ours", desired.Want, target.PodReady, target.Draining, keys(1), keys(), "register:1 PodReady, " + rest},
+		{"want, draining, was ours", desired.Want, target.PodReady, target.Draining, keys(1), keys(), "register:1 Drift, " + rest},
 		{"want, present", desired.Want, target.PodReady, target.Healthy, keys(), keys(), "stay:1 PodReady, " + rest},
 		{"want, present, unhealthy", desired.Want, target.PodReady, target.Unhealthy, keys(), keys(), "stay:1 PodReady, " + rest},
 		{"want, uncertain, absent", desired.Want, target.PodReady, "", keys(), keys(1), "register:1 PodReady, " + rest},
