@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(benchCommand(), demoCommand(), upCommand())
+	root.AddCommand(benchCommand(), demoCommand(), loadCommand(), trialCommand(), upCommand())
 	return root
 }
