@@ -15,26 +15,26 @@ import (
 type Class string
 
 const (
-	// Refused: nobody listened.
+	// Refused means that nobody listened.
 	Refused Class = "refused"
-	// Reset: the connection was reset, before or amid the answer.
+	// Reset means that the connection was reset, before or amid the answer.
 	Reset Class = "reset"
-	// EOF: the connection was closed before the answer was complete.
+	// EOF means that the connection was closed before the answer was complete.
 	EOF Class = "eof"
-	// Timeout: no complete answer within [Options.Timeout].
+	// Timeout means that there was no complete answer within [Options.Timeout].
 	Timeout Class = "timeout"
-	// Unanswered: still out when [Options.Drain] was over.
+	// Unanswered means that it was still out when [Options.Drain] was over.
 	Unanswered Class = "unanswered"
-	// WrongID: the answer is one to another request.
+	// WrongID means that the answer is one to another request.
 	WrongID Class = "wrong-id"
-	// NoProof: the answer does not name a pod, or no id.
+	// NoProof means that the answer does not name a pod, or no id.
 	NoProof Class = "no-proof"
-	// Garbled: the answer is no HTTP, contradicts itself or does not end.
+	// Garbled means that the answer is no HTTP, contradicts itself or does not end.
 	Garbled Class = "garbled"
-	// Local: this machine could not send it, for want of ports, files or memory.
+	// Local means that this machine could not send it, for want of ports, files or memory.
 	// It says nothing about the other side.
 	Local Class = "local"
-	// Other: see [Loss.Error].
+	// Other has its reason in [Loss.Error].
 	Other Class = "other"
 )
 

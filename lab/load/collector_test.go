@@ -10,8 +10,16 @@ import (
 func TestCollector(t *testing.T) {
 	c := NewCollector()
 	for _, reach := range [][2]string{
-		{"a-0", "p"}, {"a-1", "p"}, {"b-0", "q"}, {"a-1", "q"}, {"a-1", "p"}, {"a-70000", "q"},
-		{"", "p"}, {"nothing", "p"}, {"a-x", "p"}, {"a-99999999999", "p"},
+		{"a-0", "p"},
+		{"a-1", "p"},
+		{"b-0", "q"},
+		{"a-1", "q"},
+		{"a-1", "p"},
+		{"a-70000", "q"},
+		{"", "p"},
+		{"nothing", "p"},
+		{"a-x", "p"},
+		{"a-99999999999", "p"},
 	} {
 		c.Reached(reach[0], reach[1])
 	}

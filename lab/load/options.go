@@ -141,15 +141,9 @@ func (o Options) targets() (map[string][]target, error) {
 	}
 	groups := map[string][]target{}
 	for i, name := range o.Targets {
-		u, err := url.Parse(name)
+		u, err := parseTarget(name)
 		if err != nil {
 			return nil, fmt.Errorf("target %q: %w", name, err)
-		}
-		if u.Scheme != schemeHTTP && u.Scheme != schemeTCP || u.Hostname() == "" {
-			return nil, fmt.Errorf("target %q is neither http://host:port nor tcp://host:port", name)
-		}
-		if u.Scheme == schemeTCP && u.Port() == "" {
-			return nil, fmt.Errorf("target %q has no port", name)
 		}
 		groups[u.Scheme] = append(groups[u.Scheme], target{name, u, i})
 	}
@@ -162,4 +156,17 @@ func (o Options) targets() (map[string][]target, error) {
 		}
 	}
 	return groups, nil
+}
+
+func parseTarget(name string) (*url.URL, error) {
+	u, err := url.Parse(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case u.Scheme != schemeHTTP && u.Scheme != schemeTCP || u.Hostname() == "":
+		return nil, errors.New("neither http://host:port nor tcp://host:port")
+	case u.Scheme == schemeTCP && u.Port() == "":
+		return nil, errors.New("no port")
+	}
+	return u, nil
 }
