@@ -35,7 +35,8 @@ type Options struct {
 	// Timeout is how long a request may take from when it is sent. Default: 30 s.
 	Timeout time.Duration
 	// Drain is how long to wait for outstanding answers once no more requests are
-	// sent; those that are still out then are lost as [Unanswered]. Default: Timeout.
+	// sent; those that are still out then are lost as [Unanswered]. Default: 5 s more
+	// than Timeout, so that each ends by itself.
 	Drain time.Duration
 	// Idle is how long an unused connection is kept. It must be below the idle
 	// timeout of the other side: of a request that meets a connection just being
@@ -88,7 +89,7 @@ func (o Options) withDefaults() Options {
 		o.Timeout = 30 * time.Second
 	}
 	for value, fallback := range map[*time.Duration]time.Duration{
-		&o.Drain: o.Timeout,
+		&o.Drain: o.Timeout + 5*time.Second,
 		&o.Idle:  20 * time.Second,
 		&o.Long:  2 * time.Second,
 		&o.Pause: 500 * time.Millisecond,

@@ -60,7 +60,7 @@ func loadCommand() *cobra.Command {
 	flags.StringVar(&f.arrivals, "arrivals", string(load.Poisson), "poisson or uniform")
 	flags.Uint64Var(&o.Seed, "seed", 1, "decides when each request is due and of which kind it is")
 	flags.DurationVar(&o.Timeout, "timeout", 30*time.Second, "how long a request may take")
-	flags.DurationVar(&o.Drain, "drain", 0, "how long to wait for answers in the end (default: --timeout)")
+	flags.DurationVar(&o.Drain, "drain", 0, "how long to wait for answers in the end (default: 5s more than --timeout)")
 	flags.DurationVar(&o.Idle, "idle", 20*time.Second, "how long an unused connection is kept; must be below that of the load balancer")
 	flags.DurationVar(&o.Long, "long", 2*time.Second, "how long a long request asks the server to take")
 	flags.DurationVar(&o.Pause, "pause", 500*time.Millisecond, "how long a slow request stops, twice")
