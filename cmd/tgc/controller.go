@@ -201,7 +201,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		Region: region, Flags: flagBindings, Objects: settings.Bindings, Fresh: settings.SweepInterval,
 		WakeGroup: groups.Wake.Add,
 	}
-	groups.Lost = bindings.Lost
+	groups.Undecided, groups.Lost = bindings.Undecided, bindings.Lost
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings}
 	if settings.Bindings {
 		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board})

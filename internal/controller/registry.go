@@ -81,6 +81,27 @@ func (r *Registry) drop(id desired.BindingID) []target.ARN {
 	return []target.ARN{bound.Target.ARN}
 }
 
+// Has tells whether a binding is filed.
+func (r *Registry) Has(id desired.BindingID) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	_, filed := r.bindings[id]
+	return filed
+}
+
+// Called lists the groups of filed bindings that a reference may mean, in no order.
+func (r *Registry) Called(ref target.Ref) []target.ARN {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var called []target.ARN
+	for arn := range r.groups {
+		if ref.Names(target.Group{ARN: arn}) {
+			called = append(called, arn)
+		}
+	}
+	return called
+}
+
 // Of lists the bindings of a group, ordered by their ids.
 func (r *Registry) Of(group target.ARN) []Bound {
 	r.mu.RLock()

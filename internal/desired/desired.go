@@ -72,6 +72,12 @@ func For(facts Facts) Wanted {
 			wanted.Problems = append(wanted.Problems, *problem)
 		}
 	}
+	for _, id := range facts.Undecided {
+		wanted.Problems = append(wanted.Problems, Problem{
+			id, target.Syncing,
+			"the target group of this binding is being looked up; no target is deregistered meanwhile",
+		})
+	}
 	wanted.Candidates = merge(all)
 	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.Compare(b.Binding) })
 	wanted.HoldOthers = holdReason(wanted.Problems)

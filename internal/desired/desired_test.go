@@ -367,3 +367,16 @@ func TestProblemsAreOrdered(t *testing.T) {
 		t.Errorf("got %+v, want three in order", got)
 	}
 }
+
+// Another binding may mean the group too; until that is known, what only it may
+// want stays, and what is known of this one goes on.
+func TestUndecidedBindingHoldsOthers(t *testing.T) {
+	facts := ipv4(web(at(1, ready), at(2, leaving)))
+	facts.Undecided = []BindingID{{"shop", "api"}}
+	wanted := expect(t, facts,
+		"10.0.0.1:8080 want PodReady",
+		"10.0.0.2:8080 leave PodTerminating")
+	if wanted.HoldOthers != target.Syncing {
+		t.Errorf("targets that are no candidates are held by %q, want %q", wanted.HoldOthers, target.Syncing)
+	}
+}

@@ -17,8 +17,11 @@ import (
 type Facts struct {
 	// Family is the group's address family; endpoints of the other are passed over.
 	Family target.Family
-	// Bindings are all bindings that name the group, in any order.
+	// Bindings are all bindings that mean the group, in any order.
 	Bindings []Binding
+	// Undecided are bindings of which it is not known yet whether they mean the
+	// group, in any order.
+	Undecided []BindingID
 }
 
 // BindingID names a binding: the namespace and name of a TargetGroupBinding, or

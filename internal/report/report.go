@@ -179,6 +179,7 @@ var holdWords = map[target.Reason]string{
 	target.TakeoverUnconfirmed: "Nothing of this cluster explains them, and they are too many to be left-overs: set spec.takeover to Confirmed to remove them",
 	target.ServiceNotFound:     "They go or stay once the Service can be read",
 	target.PortNotFound:        "They go or stay once the port can be found",
+	target.Syncing:             "They go or stay once the target group of every binding is known",
 }
 
 // targets is n with its noun.

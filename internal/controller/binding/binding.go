@@ -46,6 +46,7 @@ type Reconciler struct {
 	mu          sync.Mutex
 	directories map[*elb.Account]*elb.Directory
 	waiting     map[target.Ref]map[desired.BindingID]bool
+	groupless   map[desired.BindingID]bool // whatever group they name, they have none
 }
 
 // problem is what keeps a binding from its group, with where the user can mend it.
@@ -68,6 +69,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		return reconcile.Result{}, nil
 	}
 	account, answer, wrong := r.look(ctx, binding)
+	if r.exclude(id, wrong != nil && settled(wrong.reason)) {
+		r.wake(r.Registry.Called(binding.Group))
+	}
 	switch {
 	case wrong != nil && binding.Deleting && settled(wrong.reason):
 		r.finish(binding)
@@ -199,10 +203,14 @@ func (r *Reconciler) fail(ctx context.Context, binding kube.Binding, wrong probl
 func (r *Reconciler) dropped(id desired.BindingID) {
 	r.wake(r.Registry.Drop(id))
 	r.Board.Remove(id)
+	r.exclude(id, false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for ref := range r.waiting {
-		delete(r.waiting[ref], id)
+		if r.waiting[ref][id] {
+			delete(r.waiting[ref], id)
+			r.wake(r.Registry.Called(ref)) // may have held targets for it
+		}
 	}
 }
 

@@ -40,6 +40,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if !r.Objects {
 		return nil
 	}
+	if err := addIndex(mgr); err != nil {
+		return err
+	}
 	return c.Watch(source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, onBinding()))
 }
 

@@ -30,6 +30,9 @@ type Reconciler struct {
 	Metrics  *metrics.Metrics
 	// Events tells people what happened to a binding.
 	Events *kube.Recorder
+	// Undecided lists the bindings of which it is not known yet whether they mean
+	// a group. It is quick and does not wait.
+	Undecided func(context.Context, target.ARN) ([]desired.BindingID, error)
 	// Lost is told of bindings whose group proved not to exist.
 	Lost func(controller.Bound)
 	// Sweep is how often an unchanged group is looked at for drift.
@@ -107,17 +110,23 @@ func (r *Reconciler) Start(ctx context.Context) error {
 	return nil
 }
 
-// plan is the data flow of the project in three lines.
+// plan is the data flow of the project: facts, what is wanted, what to do.
 func (r *Reconciler) plan(ctx context.Context, arn target.ARN, have plan.Observation) (plan.Plan, bool) {
+	// Asked first, lest a binding be filed after the others are read.
+	undecided, err := r.Undecided(ctx, arn)
 	bindings := r.Registry.Of(arn)
 	if len(bindings) == 0 {
 		return plan.Plan{}, false
 	}
-	facts, err := r.Cluster.Facts(ctx, bindings[0].Target.Family, declared(bindings))
+	var facts desired.Facts
+	if err == nil {
+		facts, err = r.Cluster.Facts(ctx, bindings[0].Target.Family, declared(bindings))
+	}
 	if err != nil {
 		log.FromContext(ctx).Error(err, "Cannot decide about the target group yet", "group", arn)
 		return plan.Plan{}, false
 	}
+	facts.Undecided = undecided
 	return plan.Make(desired.For(facts), have, policy(bindings), time.Now()), true
 }
 
