@@ -1,7 +1,6 @@
 package trial
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,19 +49,10 @@ type Result struct {
 	Settled time.Duration
 }
 
-// Run performs a trial. The error tells what was wrong, with all that is needed to
-// understand it and the command that repeats the round.
+// Run performs a trial. The error tells what was wrong; all that is needed to
+// understand it and the command that repeats the round are printed.
 func Run(ctx context.Context, o Options, out io.Writer) ([]Result, error) {
-	settings := peaceful()
-	r, err := rig.Start(ctx, rig.Options{
-		Settings: &settings, Progress: out, Race: o.Race,
-		World: world.Options{Cluster: cluster.Options{Progress: out}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	defer r.Stop()
-	t, err := begin(ctx, r)
+	t, err := start(ctx, o, out)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +70,23 @@ func Run(ctx context.Context, o Options, out io.Writer) ([]Result, error) {
 	}
 	fmt.Fprintln(out, total(results))
 	return results, nil
+}
+
+// start brings up the world of a trial.
+func start(ctx context.Context, o Options, out io.Writer) (*trial, error) {
+	settings := peaceful()
+	r, err := rig.Start(ctx, rig.Options{
+		Settings: &settings, Progress: out, Race: o.Race,
+		World: world.Options{Cluster: cluster.Options{Progress: out}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, err := begin(ctx, r)
+	if err != nil {
+		return nil, errors.Join(err, r.Stop())
+	}
+	return t, nil
 }
 
 // String is one line.
@@ -164,6 +171,14 @@ func (t *trial) end() {
 	t.cancel()
 	t.running.Wait()
 	t.proxy.stop()
+	_ = t.Rig.Stop() // what it leaves, the next start removes
+}
+
+// violations are those found so far.
+func (t *trial) violations() []Violation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.found)
 }
 
 // violate takes in a violation, and ends the round.
@@ -198,23 +213,23 @@ func (t *trial) round(ctx context.Context, p Plan, out io.Writer) (Result, error
 	t.mu.Lock()
 	t.alarm = cancel
 	t.mu.Unlock()
-	judged, lagging, ends := t.judge.judged, t.judge.lagging, t.replicas.ends
+	before := t.counts()
 	err := r.lanes(within)
 	if err == nil && within.Err() == nil {
 		err = r.settle(within)
 	}
 	err = errors.Join(err, t.watchman.look(ctx))
-	r.count()
-	r.result.Judged, r.result.Lagging = t.judge.judged-judged, t.judge.lagging-lagging
-	r.result.Ends = t.replicas.ends - ends
+	r.count(before)
 	if broken := t.replicas.log.breaks(); len(broken) > 0 {
 		err = errors.Join(err, fmt.Errorf("the controller broke: %s", strings.Join(broken, "\n")))
 	}
-	if len(t.found) > 0 || err != nil {
-		r.explain(out)
-		return r.result, cmp.Or(err, errors.New("a target of a ready pod was deregistered"))
+	if len(t.violations()) > 0 {
+		err = errors.New("a target of a ready pod was deregistered")
 	}
-	return r.result, ctx.Err()
+	if err != nil {
+		r.explain(out)
+	}
+	return r.result, errors.Join(err, ctx.Err())
 }
 
 // lanes performs the acts, each lane beside the others.
@@ -259,8 +274,20 @@ func (r *round) tell(act Act, what string) {
 	}
 }
 
-// count counts what the log of calls tells.
-func (r *round) count() {
+// counts are what is counted over all rounds.
+func (t *trial) counts() Result {
+	t.judge.mu.Lock()
+	defer t.judge.mu.Unlock()
+	t.replicas.mu.Lock()
+	defer t.replicas.mu.Unlock()
+	return Result{Judged: t.judge.judged, Lagging: t.judge.lagging, Ends: t.replicas.ends}
+}
+
+// count counts what happened in the round.
+func (r *round) count(before Result) {
+	now := r.counts()
+	r.result.Judged, r.result.Lagging = now.Judged-before.Judged, now.Lagging-before.Lagging
+	r.result.Ends = now.Ends - before.Ends
 	for _, call := range r.Sim.Calls() {
 		r.result.Calls++
 		if call.Fault != "" || call.Code != elbsim.CodeOK {
@@ -273,7 +300,7 @@ func (r *round) count() {
 func (r *round) explain(out io.Writer) {
 	fmt.Fprintf(out, "\n--- FAILED: seed %d, %d kills, %d controllers\n", r.plan.Seed, len(r.plan.Kills), r.plan.Replicas)
 	fmt.Fprintf(out, "--- acts\n%s\n", strings.Join(r.told, "\n"))
-	for _, v := range r.found {
+	for _, v := range r.violations() {
 		fmt.Fprintf(out, "--- violation\n%s\n--- calls about the group\n%s\n", v, strings.Join(r.around(v.Call), "\n"))
 	}
 	fmt.Fprintf(out, "--- groups\n")
