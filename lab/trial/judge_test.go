@@ -93,7 +93,7 @@ func TestJudge(t *testing.T) {
 	})
 	t.Run("news that the controller may not have", func(t *testing.T) {
 		within(t, func(t *testing.T, j *judge) {
-			time.Sleep(staleness - 1)
+			time.Sleep(staleness - time.Nanosecond)
 			if found := deregister(j); len(found) != 0 {
 				t.Errorf("found %v", found)
 			}
@@ -107,11 +107,11 @@ func TestJudge(t *testing.T) {
 				moment(other)
 				j.observe(other)
 				j.observe(webWorld())
-				time.Sleep(staleness - 1)
+				time.Sleep(staleness - time.Nanosecond)
 				if found := deregister(j); len(found) != 0 {
 					t.Errorf("within the staleness: found %v", found)
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				if found := deregister(j); len(found) != 1 {
 					t.Errorf("after it: found %v, want one violation", found)
 				}
@@ -124,11 +124,11 @@ func TestJudge(t *testing.T) {
 			up := j.down()
 			time.Sleep(4 * time.Second)
 			up()
-			time.Sleep(2*4*time.Second + relisting - 1)
+			time.Sleep(2*4*time.Second + relisting - time.Nanosecond)
 			if found := deregister(j); len(found) != 0 {
 				t.Errorf("before clients are back: found %v", found)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			if found := deregister(j); len(found) != 1 {
 				t.Errorf("after it: found %v, want one violation", found)
 			}

@@ -13,7 +13,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 )
@@ -235,15 +234,4 @@ func (r *round) unready(ctx context.Context, name string, a Act) error {
 	}
 	idle(ctx, a.For)
 	return r.setReady(ctx, pod, true)
-}
-
-// annotate makes the annotated Service name a group, or none.
-func (r *round) annotate(ctx context.Context, arn string) error {
-	value := "null"
-	if arn != "" {
-		value = fmt.Sprintf("%q", arn)
-	}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, v1beta1.AnnotationTargetGroupARN, value)
-	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "api"}}
-	return r.API.Patch(ctx, s, client.RawPatch("application/merge-patch+json", patch))
 }

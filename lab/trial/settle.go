@@ -6,9 +6,8 @@ import (
 	"slices"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
@@ -91,6 +90,11 @@ func (o *objects) compare(wanted map[string][]string, groups []elbsim.GroupState
 			return fmt.Errorf("group %s holds %v, want %v", group.Name, have, want)
 		}
 	}
+	return o.told()
+}
+
+// told holds what the bindings say against what they should.
+func (o *objects) told() error {
 	if want := len(bindings) + 1; len(o.bindings) != want {
 		return fmt.Errorf("there are %d bindings, want %d", len(o.bindings), want)
 	}

@@ -97,7 +97,22 @@ func (s *stage) mend(ctx context.Context, more int32) error {
 			return err
 		}
 	}
+	// A snapshot may have been taken while the annotation was away.
+	if err := persist(ctx, func() error { return s.annotate(ctx, s.groups["api"]) }); err != nil {
+		return err
+	}
 	return s.allReady(ctx)
+}
+
+// annotate makes the annotated Service name a group, or none.
+func (s *stage) annotate(ctx context.Context, arn string) error {
+	value := "null"
+	if arn != "" {
+		value = fmt.Sprintf("%q", arn)
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, v1beta1.AnnotationTargetGroupARN, value)
+	service := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "api"}}
+	return s.API.Patch(ctx, service, client.RawPatch("application/merge-patch+json", patch))
 }
 
 // mendDeployment makes a Deployment be there with as many replicas.
