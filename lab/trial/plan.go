@@ -79,13 +79,15 @@ type Plan struct {
 func PlanFor(seed uint64, kills int) Plan {
 	d := draw{rand.New(rand.NewPCG(seed, 0))}
 	p := Plan{Seed: seed, Replicas: 1, Lag: d.between(0, 2000)}
+	pause := 2200
 	if d.oneIn(3) {
 		p.Replicas = 2
+		pause = 3 * pause // the lease of a leader that was killed lasts 5 s
 	}
 	var length time.Duration
 	for range kills {
 		act := Act{
-			After: d.between(300, 2500), Kind: KillController, Hard: d.oneIn(2),
+			After: d.between(300, 300+pause), Kind: KillController, Hard: d.oneIn(2),
 			Of: d.IntN(2), N: d.IntN(4), For: d.between(0, 600),
 		}
 		length += act.After + act.For
