@@ -29,7 +29,32 @@ func TestTrial(t *testing.T) {
 	if result.Kills != KillsPerRound || result.Judged == 0 {
 		t.Errorf("there were %d kills and %d targets were judged", result.Kills, result.Judged)
 	}
+	running.restartHalfBlind(t)
 	running.provoke(t)
+}
+
+// restartHalfBlind starts the controller while AWS fails the first question for
+// groups: those named by name are known a second before those named by ARN, or the
+// other way round. The targets of the bindings that are not known yet must stay.
+func (t *trial) restartHalfBlind(test *testing.T) {
+	test.Helper()
+	r := &round{trial: t, ctx: test.Context()}
+	for range 3 {
+		t.replicas.stop()
+		if _, err := t.Sim.AddFault(elbsim.Fault{Action: "DescribeTargetGroups", Count: 1, Kind: elbsim.FaultFail}); err != nil {
+			test.Fatal(err)
+		}
+		mark := r.latest()
+		t.replicas.start(test.Context(), 1)
+		if err := r.looks(test.Context(), mark); err != nil {
+			test.Fatal(err)
+		}
+		for _, call := range t.Sim.Calls() {
+			if call.Seq > mark && changes(call) {
+				test.Errorf("nothing had changed, and yet: %+v", call)
+			}
+		}
+	}
 }
 
 // provoke takes out a target until the judge has seen it.
