@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -18,7 +19,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/routing"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -44,6 +47,12 @@ type simFlags struct {
 	dialMap       []string
 	checks        string
 	logLimit      int
+	speed         float64
+	dataPlane     bool
+	seedNumber    uint64
+	nodes         int
+	nodeRange     string
+	delays        []string
 }
 
 // simCommand is `tgc sim`.
@@ -74,8 +83,14 @@ func (f *simFlags) add(set *pflag.FlagSet) {
 	set.StringVar(&f.admin, "admin-listen", "", "address of the admin API (default: that of the AWS API, under "+elbsim.AdminPath+")")
 	set.StringVar(&f.seedFile, "seed", "", "YAML or JSON file with the groups, load balancers and settings to begin with")
 	set.StringArrayVar(&f.groups, "group", nil, "group to begin with, as name=NAME[,protocol=HTTP][,port=80][,loadBalancer=NAME][,family=ipv4][,type=ip][,vpc=ID][,path=/][,interval=30s][,region=REGION][,account=ID] (repeatable)")
-	set.StringSliceVar(&f.dialMap, "dial-map", nil, "where health checks find targets, as RANGE=RANGE, such as 10.0.0.0/8=127.0.0.0/8 (repeatable)")
+	set.StringSliceVar(&f.dialMap, "dial-map", nil, "where health checks and traffic find targets, as RANGE=RANGE, such as 10.0.0.0/8=127.0.0.0/8 (repeatable)")
 	set.StringVar(&f.checks, "health-checks", "real", "real connects to the targets, pass finds every target healthy, none leaves them initial")
+	set.Float64Var(&f.speed, "speed", 1, "how many times faster than the machine's the simulator's time runs: delays, intervals, throttling")
+	set.BoolVar(&f.dataPlane, "data-plane", false, "make load balancers carry traffic: their listeners accept connections and forward to the targets")
+	set.Uint64Var(&f.seedNumber, "data-plane-seed", 1, "seed of the delays of load balancer nodes")
+	set.IntVar(&f.nodes, "nodes", 0, "nodes of each load balancer (default: one per zone, which is three)")
+	set.StringVar(&f.nodeRange, "node-range", dataplane.DefaultOptions().Range.String(), "addresses of load balancer nodes; a range of one address gives each node a port of its own")
+	set.StringArrayVar(&f.delays, "delay", nil, "how late nodes learn, as TYPE.EVENT=MIN-MAX[+SHARE%-MAX] with type alb or nlb and event register, deregister or health, such as alb.deregister=500ms-5s+5%-40s (repeatable)")
 	set.IntVar(&f.logLimit, "log-limit", elbsim.DefaultLogLimit, "number of calls the log keeps")
 }
 
@@ -142,7 +157,12 @@ func (f *simFlags) options(set *pflag.FlagSet) (elbsim.Options, error) {
 		seed.Groups = append(seed.Groups, group)
 	}
 	check, err := f.checkFunc()
-	return elbsim.Options{Settings: &settings, Seed: seed, Check: check, LogLimit: f.logLimit}, errors.Join(err, applySettings(set, &settings))
+	plane, planeErr := f.planeOptions()
+	if f.speed <= 0 {
+		planeErr = errors.Join(planeErr, fmt.Errorf("speed %v: want more than 0", f.speed))
+	}
+	options := elbsim.Options{Settings: &settings, Seed: seed, Check: check, LogLimit: f.logLimit, Speed: f.speed, DataPlane: plane}
+	return options, errors.Join(err, planeErr, applySettings(set, &settings))
 }
 
 // applySettings puts the flags that were given into settings.
@@ -232,6 +252,43 @@ func (f *simFlags) checkFunc() (elbsim.CheckFunc, error) {
 	return nil, fmt.Errorf("health checks %q: want real, pass or none", f.checks)
 }
 
+// planeOptions is nil if there is to be no data plane. Wrong flags are told all
+// the same.
+func (f *simFlags) planeOptions() (*dataplane.Options, error) {
+	o := dataplane.DefaultOptions()
+	o.Seed, o.Nodes = f.seedNumber, f.nodes
+	dial, dialErr := elbsim.ParseDialMap(f.dialMap)
+	o.Dial = dial.Dial
+	prefix, rangeErr := netip.ParsePrefix(f.nodeRange)
+	o.Range = prefix
+	failures := []error{dialErr, rangeErr}
+	if f.nodes < 0 || f.nodes > 255 {
+		failures = append(failures, fmt.Errorf("nodes %d: want 0 to 255", f.nodes))
+	}
+	for _, text := range f.delays {
+		failures = append(failures, setDelay(&o, text))
+	}
+	if err := errors.Join(failures...); err != nil || !f.dataPlane {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// setDelay reads alb.deregister=500ms-5s.
+func setDelay(o *dataplane.Options, text string) (err error) {
+	name, value, _ := strings.Cut(text, "=")
+	spreads := map[string]*routing.Spread{
+		"alb.register": &o.ALB.Register, "alb.deregister": &o.ALB.Deregister, "alb.health": &o.ALB.Health,
+		"nlb.register": &o.NLB.Register, "nlb.deregister": &o.NLB.Deregister, "nlb.health": &o.NLB.Health,
+	}
+	into, known := spreads[name]
+	if !known {
+		return fmt.Errorf("delay %q: there is no %q", text, name)
+	}
+	*into, err = routing.ParseSpread(value)
+	return err
+}
+
 // run serves until ctx ends.
 func (f *simFlags) run(ctx context.Context, options elbsim.Options, out io.Writer) error {
 	ctx, stop := context.WithCancel(ctx)
@@ -244,7 +301,8 @@ func (f *simFlags) run(ctx context.Context, options elbsim.Options, out io.Write
 	if err != nil {
 		return err
 	}
-	var serving sync.WaitGroup
+	serving, running := sync.WaitGroup{}, sync.WaitGroup{}
+	running.Go(func() { sim.Run(ctx) })
 	failures := make([]error, len(faces))
 	for i, face := range faces {
 		serving.Go(func() {
@@ -252,10 +310,13 @@ func (f *simFlags) run(ctx context.Context, options elbsim.Options, out io.Write
 			stop() // one face down brings all down
 		})
 	}
-	announce(out, sim, faces)
-	sim.Run(ctx)
+	announceErr := announce(out, sim, faces)
+	if announceErr != nil {
+		stop()
+	}
+	running.Wait()
 	serving.Wait()
-	return errors.Join(failures...)
+	return errors.Join(append(failures, announceErr)...)
 }
 
 // face is one listening server.
@@ -315,10 +376,23 @@ func (f face) serve(ctx context.Context) error {
 	return <-stopped
 }
 
-// announce writes a line for each group, then the line that says that all is ready.
-func announce(out io.Writer, sim *elbsim.Sim, faces []face) {
+// announce writes a line for each group and, with a data plane, for each listener,
+// then the line that says that all is ready.
+func announce(out io.Writer, sim *elbsim.Sim, faces []face) error {
 	for _, group := range sim.Groups() {
 		fmt.Fprintf(out, "group name=%s arn=%s\n", group.Name, group.ARN)
 	}
+	if sim.CarriesTraffic() {
+		balancers, err := sim.LoadBalancers()
+		if err != nil {
+			return err
+		}
+		for _, b := range balancers {
+			for _, l := range b.Listeners {
+				fmt.Fprintf(out, "listener loadbalancer=%s port=%d nodes=%s\n", b.Name, l.Port, strings.Join(l.Nodes, ","))
+			}
+		}
+	}
 	fmt.Fprintf(out, "ready endpoint=%s admin=%s\n", faces[0].url(), faces[0].admin)
+	return nil
 }

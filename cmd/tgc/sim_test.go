@@ -98,6 +98,22 @@ func TestSimServesWhatItsFlagsAndFileSay(t *testing.T) {
 	}
 }
 
+func TestSimTellsWhereItListens(t *testing.T) {
+	lines := startSim(t, "--data-plane", "--nodes", "2", "--node-range", "127.0.0.1/32", "--group", "name=web,loadBalancer=front")
+	if len(lines) != 3 || field(lines[1], "loadbalancer") != "front" || field(lines[1], "port") != "80" {
+		t.Fatalf("got %q", lines)
+	}
+	nodes := strings.Split(field(lines[1], "nodes"), ",")
+	if len(nodes) != 2 {
+		t.Fatalf("got %q", lines)
+	}
+	for _, node := range nodes {
+		if got := get(t, "http://"+node); !strings.Contains(got, "503 Service") {
+			t.Errorf("got %q", got)
+		}
+	}
+}
+
 func TestSimAdminOnItsOwnAddress(t *testing.T) {
 	lines := startSim(t, "--admin-listen", "127.0.0.1:0", "--health-checks", "none")
 	ready := lines[0]
@@ -115,6 +131,11 @@ func TestSimRefusesWrongFlags(t *testing.T) {
 		{"--group", "name=web,colour=blue"},
 		{"--group", "name=web,port=x"},
 		{"--dial-map", "10.0.0.0/8"},
+		{"--speed", "0"},
+		{"--nodes", "256"},
+		{"--node-range", "127.0.0.1"},
+		{"--delay", "alb.sleep=1s-2s"},
+		{"--delay", "alb.health=2s-1s"},
 		{"--health-checks", "maybe"},
 		{"--bucket", "describe=7"},
 		{"--bucket", "nonsense=7/2"},

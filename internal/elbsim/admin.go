@@ -34,6 +34,9 @@ func (s *Sim) AdminHandler() http.Handler {
 	handle("POST /groups", s.adminPlant)
 	handle("DELETE /groups", s.adminVanish)
 	handle("PUT /health", s.adminOverride)
+	handle("GET /loadbalancers", s.adminLoadBalancers)
+	handle("GET /traffic", s.adminTraffic)
+	handle("GET /traffic/counts", s.adminCounts)
 	handle("POST /reset", func(*http.Request) (any, error) { return nil, s.Reset() })
 	return http.NewCrossOriginProtection().Handler(mux)
 }
@@ -185,7 +188,7 @@ type groupList struct {
 func (s *Sim) Groups() []GroupState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	states, now := []GroupState{}, time.Now()
+	states, now := []GroupState{}, s.clock.Now()
 	for _, at := range s.scopes() {
 		world := s.worlds[at]
 		for _, view := range world.AllTargetGroups(now) {

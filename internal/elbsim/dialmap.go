@@ -1,7 +1,9 @@
 package elbsim
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 )
@@ -51,6 +53,12 @@ func (m DialMap) Resolve(addr netip.Addr) netip.Addr {
 		}
 	}
 	return addr
+}
+
+// Dial connects over TCP to where an address is really to be found.
+func (m DialMap) Dial(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	var dialer net.Dialer
+	return dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(m.Resolve(to.Addr()), to.Port()).String())
 }
 
 // move puts the host bits of addr, counted from the end, into the range To.

@@ -136,7 +136,7 @@ func (s *Sim) denied(r request) error {
 func (s *Sim) apply(r request, apply func(*model.World, time.Time) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	world, now := s.world(r.scope), time.Now()
+	world, now := s.world(r.scope), s.clock.Now()
 	if err := world.Admit(now, r.action); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 )
 
@@ -24,6 +26,13 @@ type Options struct {
 	Check CheckFunc
 	// LogLimit is how many calls the log keeps; zero is DefaultLogLimit.
 	LogLimit int
+	// Speed is how many times faster than the machine's the simulator's time runs,
+	// all delays, intervals and throttling included; zero is 1. Programs that are
+	// checked or sent to get at least a second to answer all the same. Latencies
+	// of calls and scripted faults are in real time.
+	Speed float64
+	// DataPlane makes load balancers carry traffic while Run runs; nil: they do not.
+	DataPlane *dataplane.Options
 }
 
 // DefaultLogLimit is how many calls the log keeps unless told otherwise.
@@ -46,7 +55,9 @@ type Sim struct {
 	options Options
 	log     *callLog
 	faults  faultBook
+	clock   clock.Clock
 	wake    chan struct{} // tells Run that something may be due sooner
+	traffic *traffic      // nil without a data plane
 
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	settings Settings
@@ -59,7 +70,11 @@ func New(options Options) (*Sim, error) {
 	s := &Sim{
 		options: options,
 		log:     newCallLog(cmp.Or(options.LogLimit, DefaultLogLimit)),
+		clock:   clock.New(options.Speed),
 		wake:    make(chan struct{}, 1),
+	}
+	if options.DataPlane != nil {
+		s.traffic = newTraffic(*options.DataPlane, s.clock)
 	}
 	return s, s.Reset()
 }
@@ -80,6 +95,7 @@ func (s *Sim) Reset() error {
 	s.log.clear()
 	s.mu.Lock()
 	s.settings, s.worlds = settings, map[scope]*model.World{}
+	s.traffic.startAnew()
 	s.mu.Unlock()
 	return s.Plant(s.options.Seed)
 }
@@ -100,7 +116,7 @@ func (s *Sim) Configure(settings Settings) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.settings = settings
-	now := time.Now()
+	now := s.clock.Now()
 	for at, world := range s.worlds {
 		world.Reconfigure(now, settings.config(at))
 	}
@@ -136,7 +152,7 @@ func (s *Sim) With(account, region string, use func(world *model.World, now time
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.nudge()
-	return use(s.world(scope{account: account, region: region}), time.Now())
+	return use(s.world(scope{account: account, region: region}), s.clock.Now())
 }
 
 // world finds or makes the model of one scope. s.mu is held.
@@ -144,6 +160,9 @@ func (s *Sim) world(at scope) *model.World {
 	world, exists := s.worlds[at]
 	if !exists {
 		world = model.New(s.settings.config(at))
+		if s.traffic != nil {
+			world.KeepChanges()
+		}
 		s.worlds[at] = world
 	}
 	return world
@@ -156,8 +175,10 @@ func (s *Sim) scopes() []scope {
 	})
 }
 
-// nudge wakes Run, which may have something to do sooner than it knows.
+// nudge wakes Run and the data plane, which may have something to do sooner than
+// they know.
 func (s *Sim) nudge() {
+	s.traffic.nudge()
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -167,10 +188,14 @@ func (s *Sim) nudge() {
 // maxChecks bounds the health checks under way at once.
 const maxChecks = 512
 
-// Run makes health checks until ctx ends and those under way have ended too.
+// Run makes health checks and carries traffic until ctx ends and all that is
+// under way has ended too. It runs once.
 func (s *Sim) Run(ctx context.Context) {
 	var under sync.WaitGroup
 	defer under.Wait()
+	if s.traffic != nil {
+		under.Go(func() { s.carryTraffic(ctx) })
+	}
 	slots := make(chan struct{}, maxChecks)
 	for ctx.Err() == nil {
 		due, next := s.due()
@@ -188,6 +213,7 @@ func (s *Sim) makeCheck(ctx context.Context, slots chan struct{}, check model.Ch
 	case <-ctx.Done():
 		return
 	}
+	check.Settings.Timeout = s.clock.Timeout(check.Settings.Timeout)
 	result := s.options.Check(ctx, check)
 	<-slots
 	if ctx.Err() == nil {
@@ -199,7 +225,7 @@ func (s *Sim) makeCheck(ctx context.Context, slots chan struct{}, check model.Ch
 func (s *Sim) due() (due []model.Check, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.clock.Now()
 	for _, world := range s.worlds {
 		due = append(due, world.ChecksDue(now)...)
 		if at := world.Next(now); !at.IsZero() && (next.IsZero() || at.Before(next)) {
@@ -216,7 +242,7 @@ func (s *Sim) due() (due []model.Check, next time.Time) {
 func (s *Sim) checked(result model.CheckResult) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
+	now := s.clock.Now()
 	for _, world := range s.worlds {
 		world.Checked(now, result)
 	}
@@ -226,7 +252,7 @@ func (s *Sim) checked(result model.CheckResult) {
 func (s *Sim) sleepUntil(ctx context.Context, next time.Time) {
 	wait := time.Hour
 	if !next.IsZero() {
-		wait = time.Until(next)
+		wait = s.clock.Until(next)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()

@@ -48,6 +48,11 @@ var laws = []struct {
 		reason:  "AWS's side shares our words and none of our thoughts, else it would confirm our mistakes",
 	},
 	{
+		pkg:     "internal/elbsim/routing",
+		imports: []string{module + "internal/target", module + "internal/elbsim/model"},
+		reason:  "what a node knows follows from the model's history and from nothing else",
+	},
+	{
 		pkg:    "internal/elb/pace",
 		reason: "a call budget counts calls: it need not know what they say",
 	},
@@ -85,6 +90,7 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 // pure lists the packages that decide and do nothing else.
 var pure = []string{
 	"internal/target", "internal/desired", "internal/plan", "internal/report", "internal/elbsim/model",
+	"internal/elbsim/routing",
 }
 
 // outside is what a package would import to act, wait or look around.

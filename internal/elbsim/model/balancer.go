@@ -313,3 +313,14 @@ func (w *World) restart(g *group) {
 		}
 	}
 }
+
+// AllLoadBalancers lists every load balancer in the order they were made, on one
+// page.
+func (w *World) AllLoadBalancers(now time.Time) []BalancerView {
+	w.advance(now)
+	views := make([]BalancerView, 0, len(w.balancerList))
+	for _, b := range w.balancerList {
+		views = append(views, b.BalancerView)
+	}
+	return views
+}

@@ -308,7 +308,10 @@ func (w *World) VanishGroup(now time.Time, arn string) error {
 }
 
 func (w *World) dropGroup(g *group) {
-	for _, r := range g.targets {
+	for _, r := range g.records() {
+		if r.health != gone {
+			w.enter(r, w.now, gone)
+		}
 		r.due = time.Time{}
 	}
 	clear(g.targets)

@@ -64,6 +64,7 @@ func (r *record) checked() bool {
 func (w *World) enter(r *record, at time.Time, health target.Health) {
 	before := r.health
 	r.health, r.due, r.streak = health, time.Time{}, 0
+	w.tell(r, at)
 	lag := w.config.VisibilityLag
 	if lag <= 0 {
 		r.history = nil

@@ -27,6 +27,9 @@ type World struct {
 	order       uint64 // numbers timers
 	serial      uint64 // numbers everything that is made
 	visible     []time.Time
+
+	keepChanges bool
+	changes     []Change // not yet taken
 }
 
 // New makes an empty World. It keeps the maps of config.

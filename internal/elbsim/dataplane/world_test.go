@@ -1,0 +1,141 @@
+package dataplane
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/routing"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
+
+// rig is a plane with one load balancer, its nodes learning at once unless told
+// otherwise.
+type rig struct {
+	*Plane
+	t       *testing.T
+	state   State
+	ended   chan Entry
+	serials map[string]uint64
+}
+
+func newRig(t *testing.T, kind model.BalancerType, attributes map[string]string, change func(*Options)) *rig {
+	t.Helper()
+	ended := make(chan Entry, 1000)
+	options := Options{Nodes: 1, ALB: &routing.Profile{}, NLB: &routing.Profile{}, OnEntry: func(e Entry) { ended <- e }}
+	if change != nil {
+		change(&options)
+	}
+	protocol := "HTTP"
+	if kind == model.Network {
+		protocol = "TCP"
+	}
+	r := &rig{Plane: New(options, clock.New(1)), t: t, ended: ended, serials: map[string]uint64{}}
+	t.Cleanup(r.Close)
+	r.state = State{Balancers: []Balancer{{
+		ARN: "front", Name: "front", DNSName: "front.example", Type: kind, Zones: []string{"za", "zb"},
+		Listeners: []Listener{{Port: 80, Protocol: protocol, Groups: []Group{{ARN: "g", Protocol: protocol, Attributes: attributes}}}},
+	}}}
+	r.update()
+	return r
+}
+
+func (r *rig) update() {
+	r.t.Helper()
+	if err := r.Update(r.state); err != nil {
+		r.t.Fatal(err)
+	}
+	r.state.Changes = nil
+	r.Advance()
+}
+
+// becomes makes a target, host:port, take a state.
+func (r *rig) becomes(at string, state target.State) {
+	r.t.Helper()
+	addr := netip.MustParseAddrPort(at)
+	if state == target.Initial || r.serials[at] == 0 {
+		r.serials[at]++
+	}
+	r.state.Changes = append(r.state.Changes, model.Change{
+		At: time.Now(), Group: "g", Serial: r.serials[at], State: state,
+		Target: target.Target{Key: target.Key{Addr: addr.Addr(), Port: addr.Port()}, Zone: "za"},
+	})
+	r.update()
+}
+
+// node is the address of a node, such as 127.127.0.1:10080.
+func (r *rig) node(i int) string { return r.Balancers()[0].Listeners[0].Nodes[i] }
+
+// ask makes one request on a connection of its own.
+func (r *rig) ask(method, path, body string) (status int, answer string) {
+	r.t.Helper()
+	request, err := http.NewRequestWithContext(r.t.Context(), method, "http://"+r.node(0)+path, strings.NewReader(body))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	request.Close = true
+	request.Header.Set("X-Request-Id", path)
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		return response.StatusCode, "cut: " + err.Error()
+	}
+	return response.StatusCode, string(data)
+}
+
+// entry is the next that ended.
+func (r *rig) entry() Entry {
+	r.t.Helper()
+	select {
+	case e := <-r.ended:
+		return e
+	case <-time.After(20 * time.Second):
+		r.t.Fatal("nothing ended")
+		return Entry{}
+	}
+}
+
+// listening gives what accepts connections as a target, with its address.
+func listening(t *testing.T) (net.Listener, string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l, l.Addr().String()
+}
+
+// served is a target that is an HTTP server.
+func served(t *testing.T, handler http.HandlerFunc) string {
+	t.Helper()
+	l, address := listening(t)
+	server := &http.Server{Handler: handler}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	return address
+}
+
+// dialed connects to an address, or says why not.
+func dialed(t *testing.T, address string) (net.Conn, error) {
+	t.Helper()
+	var d net.Dialer
+	return d.DialContext(t.Context(), "tcp", address)
+}
+
+// never is a Dial that waits until it is given up.
+func never(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
