@@ -31,7 +31,7 @@ func Run(ctx context.Context, o Options, out io.Writer) error {
 	settings := elbsim.DefaultSettings()
 	settings.Latency = elbsim.Latency{Fixed: elbsim.Duration(o.Latency)}
 	r, err := rig.Start(ctx, rig.Options{
-		Settings: &settings, Progress: out,
+		Simulator: elbsim.Options{Settings: &settings}, Progress: out,
 		World: world.Options{Nodes: max(3, o.Services*o.Pods/200+1)},
 	})
 	if err != nil {

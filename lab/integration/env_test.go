@@ -54,7 +54,7 @@ func newEnvAlone(t *testing.T, change ...func(*elbsim.Settings)) *env {
 	for _, c := range change {
 		c(&settings)
 	}
-	sim, err := rig.StartSimulator(&settings)
+	sim, err := rig.StartSimulator(elbsim.Options{Settings: &settings})
 	if err != nil {
 		t.Fatal(err)
 	}

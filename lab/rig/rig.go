@@ -31,8 +31,9 @@ const DialMap = "10.0.0.0/8=127.0.0.0/8"
 // Options of a rig. The zero value is a good one.
 type Options struct {
 	World world.Options
-	// Settings of the simulator; nil for AWS as documented, without latency.
-	Settings *elbsim.Settings
+	// Simulator is what the simulator is made from. Its health checks and its
+	// data plane, if it has one, reach the world's pods whatever is said here.
+	Simulator elbsim.Options
 	// Race builds tgc with the race detector.
 	Race bool
 	// Progress receives a line now and then when something takes long. Nil:
@@ -77,7 +78,7 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 		return err
 	}
 	var err error
-	if r.simulator, err = StartSimulator(options.Settings); err != nil {
+	if r.simulator, err = StartSimulator(options.Simulator); err != nil {
 		return err
 	}
 	r.Sim, r.Endpoint = r.simulator.Sim, r.simulator.Endpoint

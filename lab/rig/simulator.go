@@ -21,14 +21,20 @@ type Simulator struct {
 	running sync.WaitGroup
 }
 
-// StartSimulator starts a simulator on a free port; nil settings are AWS as
-// documented, without latency.
-func StartSimulator(settings *elbsim.Settings) (*Simulator, error) {
+// StartSimulator starts a simulator on a free port, whose health checks and data
+// plane reach the lab's pods.
+func StartSimulator(options elbsim.Options) (*Simulator, error) {
 	dial, err := elbsim.ParseDialMap([]string{DialMap})
 	if err != nil {
 		return nil, err
 	}
-	sim, err := elbsim.New(elbsim.Options{Settings: settings, Check: elbsim.Prober{Dial: dial}.Check})
+	options.Check = elbsim.Prober{Dial: dial}.Check
+	if options.DataPlane != nil {
+		plane := *options.DataPlane
+		plane.Dial = dial.Dial
+		options.DataPlane = &plane
+	}
+	sim, err := elbsim.New(options)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,7 @@ func Run(ctx context.Context, o Options, out io.Writer) ([]Result, error) {
 func start(ctx context.Context, o Options, out io.Writer) (*trial, error) {
 	settings := peaceful()
 	r, err := rig.Start(ctx, rig.Options{
-		Settings: &settings, Progress: out, Race: o.Race,
+		Simulator: elbsim.Options{Settings: &settings}, Progress: out, Race: o.Race,
 		World: world.Options{Cluster: cluster.Options{Progress: out}},
 	})
 	if err != nil {
