@@ -102,7 +102,9 @@ func TestAnythingCanBeDrawn(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) { sound(t, drawPlot(t)) })
 }
 
-func FuzzAnythingCanBeDrawn(f *testing.F) { f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { sound(t, drawPlot(t)) })) }
+func FuzzAnythingCanBeDrawn(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(func(t *rapid.T) { sound(t, drawPlot(t)) }))
+}
 
 func drawPlot(t *rapid.T) Plot {
 	value := rapid.OneOf(
