@@ -96,15 +96,11 @@
     const form = e.target, button = e.submitter;
     if (!form.matches("form[data-live]")) return;
     e.preventDefault();
-    const focused = document.activeElement === button;
-    const place = form.querySelector("output") || $("outcome");
+    if (button?.ariaDisabled === "true") return;
+    if (button) button.ariaDisabled = "true"; // and not disabled, which would lose the focus
     document.querySelectorAll("output").forEach((output) => show(output, ""));
-    const pending = outcomeOf(form, button); // before the button is disabled and its value lost
-    if (button) button.disabled = true;
-    const { outcome, error } = await pending;
-    show(place, error || outcome || "Done.", error);
-    if (!button) return;
-    button.disabled = false;
-    if (focused && document.activeElement === document.body) button.focus();
+    const { outcome, error } = await outcomeOf(form, button);
+    show(form.querySelector("output") || $("outcome"), error || outcome || "Done.", error);
+    if (button) button.ariaDisabled = null;
   });
 })();
