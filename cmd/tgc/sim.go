@@ -393,6 +393,6 @@ func announce(out io.Writer, sim *elbsim.Sim, faces []face) error {
 			}
 		}
 	}
-	fmt.Fprintf(out, "ready endpoint=%s admin=%s\n", faces[0].url(), faces[0].admin)
+	fmt.Fprintf(out, "ready endpoint=%s admin=%s page=%[2]s/\n", faces[0].url(), faces[0].admin)
 	return nil
 }

@@ -12,11 +12,13 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/web"
 )
 
-// AdminHandler serves the simulator's own API, JSON over HTTP; docs/simulator.md
-// describes it. It needs no credentials, so it belongs on loopback; requests that
-// a browser sends from another site are refused.
+// AdminHandler serves the simulator's own API, JSON over HTTP, and at its root a
+// page for people; docs/simulator.md describes both. It needs no credentials, so it
+// belongs on loopback. What a browser sends from another site's page is refused, also
+// if that site's name has been made to point here.
 func (s *Sim) AdminHandler() http.Handler {
 	mux := http.NewServeMux()
 	handle := func(pattern string, h func(*http.Request) (any, error)) {
@@ -30,15 +32,34 @@ func (s *Sim) AdminHandler() http.Handler {
 	handle("DELETE /faults/{id}", s.adminRemoveFault)
 	handle("GET /settings", func(*http.Request) (any, error) { return s.Settings(), nil })
 	handle("PATCH /settings", s.adminConfigure)
-	handle("GET /groups", func(*http.Request) (any, error) { return groupList{s.Groups()}, nil })
+	handle("GET /groups", func(*http.Request) (any, error) { return groupList{s.Now(), s.Groups()}, nil })
 	handle("POST /groups", s.adminPlant)
 	handle("DELETE /groups", s.adminVanish)
 	handle("PUT /health", s.adminOverride)
 	handle("GET /loadbalancers", s.adminLoadBalancers)
 	handle("GET /traffic", s.adminTraffic)
 	handle("GET /traffic/counts", s.adminCounts)
+	handle("GET /budget", func(*http.Request) (any, error) { return budgetList{s.Budgets()}, nil })
 	handle("POST /reset", func(*http.Request) (any, error) { return nil, s.Reset() })
-	return http.NewCrossOriginProtection().Handler(mux)
+	page := s.page()
+	for _, pattern := range []string{"GET /{$}", "GET /events", "GET /style.css", "GET /live.js", "POST /do/"} {
+		mux.Handle(pattern, page)
+	}
+	return http.NewCrossOriginProtection().Handler(fromOwnHost(mux))
+}
+
+// fromOwnHost holds what pages send to the names that are ours. Browsers say with
+// an Origin where a request that may change something comes from; programs do not,
+// and may call the simulator by any name, such as that of a container.
+func fromOwnHost(next http.Handler) http.Handler {
+	guarded := web.OwnHost(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Origin") != "" {
+			guarded.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // notFound is an admin error that is answered with 404.
@@ -178,9 +199,14 @@ type TargetState struct {
 	State       target.State `json:"state"`
 	Reason      string       `json:"reason,omitempty"`
 	Description string       `json:"description,omitempty"`
+	// Since is when the state began, by the simulator's clock.
+	Since time.Time `json:"since"`
+	// Forced tells that an override decides, and not the health checks.
+	Forced bool `json:"forced,omitempty"`
 }
 
 type groupList struct {
+	Now    time.Time    `json:"now"` // by the simulator's clock
 	Groups []GroupState `json:"groups"`
 }
 
@@ -204,18 +230,43 @@ func groupState(w *model.World, now time.Time, at scope, view model.GroupView) G
 	arn := view.ARN.String()
 	attributes, _ := w.GroupAttributes(now, arn)
 	tags, _ := w.Tags(now, []string{arn})
-	observed, _ := w.TargetHealth(now, arn, nil)
+	views, _ := w.Targets(now, arn)
 	state := GroupState{
 		Account: at.account, Region: at.region, ARN: arn, Name: view.ARN.Name,
 		Type: view.Type, Protocol: view.Protocol, Port: view.Port, LoadBalancers: append([]string{}, view.LoadBalancers...),
 		Attributes: attributes, Tags: tags[0], Targets: []TargetState{},
 	}
-	for _, o := range observed {
+	for _, v := range views {
 		state.Targets = append(state.Targets, TargetState{
-			Target: o.Key.String(), Zone: o.Zone, State: o.Health.State, Reason: o.Health.Reason, Description: o.Health.Description,
+			Target: v.Key.String(), Zone: v.Zone, State: v.Health.State, Reason: v.Health.Reason, Description: v.Health.Description,
+			Since: v.Since, Forced: v.Forced,
 		})
 	}
 	return state
+}
+
+// ScopeBudget is what one account and region may still call. Without throttling
+// there are no buckets.
+type ScopeBudget struct {
+	Account string         `json:"account"`
+	Region  string         `json:"region"`
+	Buckets []model.Budget `json:"buckets"`
+}
+
+type budgetList struct {
+	Budgets []ScopeBudget `json:"budgets"`
+}
+
+// Budgets tells how many calls of each class every account and region in use may
+// still make. To ask costs none.
+func (s *Sim) Budgets() []ScopeBudget {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	budgets, now := []ScopeBudget{}, s.clock.Now()
+	for _, at := range s.scopes() {
+		budgets = append(budgets, ScopeBudget{Account: at.account, Region: at.region, Buckets: s.worlds[at].Budgets(now)})
+	}
+	return budgets
 }
 
 func (s *Sim) adminPlant(r *http.Request) (any, error) {

@@ -107,6 +107,25 @@ func (l *callLog) after(mark uint64) (calls []Call, latest uint64, changed <-cha
 	return calls, l.change, l.changed
 }
 
+// latest lists the newest calls that are wanted, newest first, n at most.
+func (l *callLog) latest(n int, wanted func(*Call) bool) (calls []Call) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for seq := l.seq; seq >= l.first && len(calls) < n; seq-- {
+		if call := &l.ring[int(seq%uint64(l.limit))]; wanted(call) {
+			calls = append(calls, *call)
+		}
+	}
+	return calls
+}
+
+// size is how many calls are kept.
+func (l *callLog) size() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seq + 1 - l.first
+}
+
 // await is after, but waits for a change if there was none, until ctx ends.
 func (l *callLog) await(ctx context.Context, mark uint64) (calls []Call, latest uint64) {
 	for {

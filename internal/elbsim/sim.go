@@ -82,12 +82,7 @@ func New(options Options) (*Sim, error) {
 // Reset puts everything back to how it was made: settings, seed, no faults, an
 // empty log, full buckets.
 func (s *Sim) Reset() error {
-	settings := DefaultSettings()
-	if s.options.Settings != nil {
-		settings = *s.options.Settings
-	}
-	settings.VPCs = maps.Clone(settings.VPCs)
-	maps.Copy(settings.VPCs, s.options.Seed.VPCs)
+	settings := s.initial()
 	if err := settings.Validate(); err != nil {
 		return err
 	}
@@ -98,6 +93,17 @@ func (s *Sim) Reset() error {
 	s.traffic.startAnew()
 	s.mu.Unlock()
 	return s.Plant(s.options.Seed)
+}
+
+// initial is how the simulator behaves at first.
+func (s *Sim) initial() Settings {
+	settings := DefaultSettings()
+	if s.options.Settings != nil {
+		settings = *s.options.Settings
+	}
+	settings.VPCs = maps.Clone(settings.VPCs)
+	maps.Copy(settings.VPCs, s.options.Seed.VPCs)
+	return settings
 }
 
 // Settings is how the simulator behaves now.
@@ -115,13 +121,31 @@ func (s *Sim) Configure(settings Settings) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.follow(settings)
+	return nil
+}
+
+// amend changes some of the settings and leaves the others as they are.
+func (s *Sim) amend(change func(*Settings)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	settings := s.settings
+	change(&settings)
+	if err := settings.Validate(); err != nil {
+		return err
+	}
+	s.follow(settings)
+	return nil
+}
+
+// follow puts valid settings in force. s.mu is held.
+func (s *Sim) follow(settings Settings) {
 	s.settings = settings
 	now := s.clock.Now()
 	for at, world := range s.worlds {
 		world.Reconfigure(now, settings.config(at))
 	}
 	s.nudge()
-	return nil
 }
 
 // AddFault puts a script in force and gives it back with its ID.
@@ -135,6 +159,9 @@ func (s *Sim) RemoveFault(id int) bool { return s.faults.remove(id) }
 
 // ClearFaults ends all scripts. Calls that hang go on hanging.
 func (s *Sim) ClearFaults() { s.faults.clear() }
+
+// Now is the simulator's time, which may run faster than the machine's.
+func (s *Sim) Now() time.Time { return s.clock.Now() }
 
 // Calls lists the calls in the log, oldest first, those in flight included.
 func (s *Sim) Calls() []Call {

@@ -27,6 +27,9 @@ func (c Clock) Now() time.Time {
 	return c.start.Add(time.Duration(float64(time.Since(c.start)) * c.speed))
 }
 
+// Speed is how many times faster than the machine's time this runs.
+func (c Clock) Speed() float64 { return c.speed }
+
 // Until is how long to wait, in real time, for a simulated moment. It is rounded
 // up, so that the moment has come once the wait is over.
 func (c Clock) Until(moment time.Time) time.Duration {

@@ -49,6 +49,9 @@ type Entry struct {
 	Nanoseconds time.Duration `json:"nanoseconds"`
 }
 
+// Failed tells whether the client got no answer, or one of a server's errors.
+func (e *Entry) Failed() bool { return e.Outcome != Forwarded || e.Status >= 500 }
+
 // CountKey is what requests and flows are counted by.
 type CountKey struct {
 	LoadBalancer string  `json:"loadBalancer"`
@@ -67,6 +70,7 @@ type accessLog struct {
 	limit  uint64
 	seq    uint64
 	counts map[CountKey]uint64
+	recent seconds
 }
 
 func (l *accessLog) add(e Entry) {
@@ -79,10 +83,25 @@ func (l *accessLog) add(e Entry) {
 		l.ring[(e.Seq-1)%l.limit] = e
 	}
 	l.counts[CountKey{LoadBalancer: e.LoadBalancer, Group: e.Group, Target: e.Target, Status: e.Status, Outcome: e.Outcome}]++
+	l.recent.add(e, time.Now())
 	l.mu.Unlock()
 	if l.tell != nil {
 		l.tell(e)
 	}
+}
+
+// failed lists the newest entries kept that did not end well, newest first, n at
+// most.
+func (l *accessLog) failed(n int) (entries []Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := l.seq - uint64(len(l.ring))
+	for s := l.seq; s > oldest && len(entries) < n; s-- {
+		if e := &l.ring[(s-1)%l.limit]; e.Failed() {
+			entries = append(entries, *e)
+		}
+	}
+	return entries
 }
 
 // after lists the entries kept that came after seq, oldest first.

@@ -111,6 +111,18 @@ func New(options Options, c clock.Clock) *Plane {
 // Entries lists what the access log keeps of what ended after seq, oldest first.
 func (p *Plane) Entries(after uint64) []Entry { return p.log.after(after) }
 
+// Failures lists the newest entries of the log that did not end well, newest
+// first, n at most.
+func (p *Plane) Failures(n int) []Entry { return p.log.failed(n) }
+
+// Seconds tells what ended in each of the last 60 full seconds of real time,
+// oldest first.
+func (p *Plane) Seconds() []Second {
+	p.log.mu.Lock()
+	defer p.log.mu.Unlock()
+	return p.log.recent.latest(time.Now())
+}
+
 // Counts tells how many requests and flows ended in which way since the start.
 func (p *Plane) Counts() map[CountKey]uint64 {
 	p.log.mu.Lock()

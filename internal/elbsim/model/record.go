@@ -25,6 +25,7 @@ type record struct {
 	group  *group
 	target target.Target
 	health target.Health
+	since  time.Time // when the state began, whatever the reason was
 	// serial tells registrations of one key apart, so that the result of a check
 	// made for an earlier one is not taken for this one.
 	serial uint64
@@ -38,10 +39,11 @@ type record struct {
 	history []stamp // oldest first; only kept where answers lag
 }
 
-// stamp is a state and the moment since when it holds.
+// stamp is a health and the moment from which on it holds.
 type stamp struct {
 	at     time.Time
 	health target.Health
+	since  time.Time // when the state began, which may be before its reason
 }
 
 // registered tells whether r counts as a target: neither gone nor on its way out.
@@ -62,8 +64,11 @@ func (r *record) checked() bool {
 
 // enter puts r into a state at a moment, and whatever r waited for is off.
 func (w *World) enter(r *record, at time.Time, health target.Health) {
-	before := r.health
+	before := stamp{health: r.health, since: r.since}
 	r.health, r.due, r.streak = health, time.Time{}, 0
+	if health.State != before.health.State {
+		r.since = at
+	}
 	w.tell(r, at)
 	lag := w.config.VisibilityLag
 	if lag <= 0 {
@@ -71,24 +76,26 @@ func (w *World) enter(r *record, at time.Time, health target.Health) {
 		return
 	}
 	if len(r.history) == 0 {
-		r.history = []stamp{{health: before}}
+		r.history = []stamp{before}
 	}
 	for len(r.history) > 1 && !r.history[1].at.Add(lag).After(at) {
 		r.history = r.history[1:]
 	}
-	r.history = append(r.history, stamp{at: at, health: health})
+	r.history = append(r.history, stamp{at: at, health: health, since: r.since})
 	w.visible = append(w.visible, at.Add(lag))
 }
 
 // seen is what an answer at now shows of r: its state some time ago.
-func (w *World) seen(r *record) target.Health {
+func (w *World) seen(r *record) target.Health { return w.shown(r).health }
+
+func (w *World) shown(r *record) stamp {
 	if len(r.history) == 0 || w.config.VisibilityLag <= 0 {
-		return r.health
+		return stamp{health: r.health, since: r.since}
 	}
-	shown := gone
+	var shown stamp
 	for _, s := range r.history {
 		if s.at.IsZero() || !s.at.Add(w.config.VisibilityLag).After(w.now) {
-			shown = s.health
+			shown = s
 		}
 	}
 	return shown

@@ -182,6 +182,32 @@ func (w *World) TargetHealth(now time.Time, groupARN string, refs []TargetRef) (
 	return observed, nil
 }
 
+// TargetView is a target with what AWS does not tell about it.
+type TargetView struct {
+	target.Observed
+	// Since is when the target came into its present state, or into what answers
+	// show as that where they lag.
+	Since time.Time
+	// Forced tells that Override decides about the health, and not the checks.
+	Forced bool
+}
+
+// Targets lists the targets of a group as TargetHealth does, and tells more of
+// each. Fails with TargetGroupNotFound.
+func (w *World) Targets(now time.Time, groupARN string) ([]TargetView, error) {
+	w.advance(now)
+	g, err := w.group(groupARN)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]TargetView, 0, len(g.targets))
+	for _, o := range w.allHealth(g) {
+		r := g.targets[o.Key]
+		views = append(views, TargetView{Observed: o, Since: w.shown(r).since, Forced: r.forced})
+	}
+	return views, nil
+}
+
 func (w *World) allHealth(g *group) []target.Observed {
 	observed := make([]target.Observed, 0, len(g.targets))
 	for _, r := range g.targets {

@@ -87,3 +87,27 @@ func (w *World) Admit(now time.Time, action string) error {
 	}
 	return nil
 }
+
+// Budget is how many calls of a class the bucket would take at some moment.
+type Budget struct {
+	Class Class `json:"class"`
+	Bucket
+	// Tokens are those left, parts of one included.
+	Tokens float64 `json:"tokens"`
+}
+
+// Budgets tells what is left in each bucket, and takes nothing. Classes that are
+// not throttled are left out.
+func (w *World) Budgets(now time.Time) []Budget {
+	w.advance(now)
+	budgets := []Budget{}
+	for _, class := range []Class{ClassRegistration, ClassDescribe, ClassMutating, ClassTotal} {
+		bucket, limited := w.config.Buckets[class]
+		if !limited {
+			continue
+		}
+		left := bucket.refill(w.levels[class], w.now)
+		budgets = append(budgets, Budget{Class: class, Bucket: bucket, Tokens: float64(left.tokens) / float64(token)})
+	}
+	return budgets
+}
