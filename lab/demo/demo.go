@@ -4,7 +4,7 @@
 //
 // The play is data: an [Act] says what it is about, what is done, and what must
 // have come about before the next one. Watchers see pods, events, targets and
-// the calls to AWS; the story turns what they see into lines; the page prints
+// the calls to AWS; the story turns what they see into lines; the terminal prints
 // them.
 package demo
 
@@ -47,39 +47,39 @@ Ctrl-C ends it at any moment and leaves nothing behind.
 // Run plays the demo until ctx ends, or once. It returns when everything it has
 // started is gone. That ctx ends is an error only if the play was to be finished.
 func Run(ctx context.Context, options Options) error {
-	p := page{out: options.Out, color: options.Color}
-	p.say(welcome, p.paint(strong, "TargetGroupController, demonstrated on this machine"))
-	defer context.AfterFunc(ctx, func() { p.say("\nending ...") })()
-	err := run(ctx, options, p)
+	t := terminal{out: options.Out, color: options.Color}
+	t.say(welcome, t.paint(strong, "TargetGroupController, demonstrated on this machine"))
+	defer context.AfterFunc(ctx, func() { t.say("\nending ...") })()
+	err := run(ctx, options, t)
 	if ctx.Err() == nil {
 		return err
 	}
-	p.say("all processes are ended, all temporary files removed")
+	t.say("all processes are ended, all temporary files removed")
 	if options.Once {
 		return errors.New("interrupted before the last act had ended")
 	}
 	return nil
 }
 
-func run(ctx context.Context, options Options, p page) (err error) {
-	s, err := setUp(ctx, p)
+func run(ctx context.Context, options Options, t terminal) (err error) {
+	s, err := setUp(ctx, t)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if left := s.tearDown(); left != nil {
 			err = errors.Join(err, left)
-			p.say("could not end everything: %v", left)
+			t.say("could not end everything: %v", left)
 		}
 	}()
-	s.announce(p)
+	s.announce(t)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	go func() {
 		s.Controller.Wait()
 		stop(fmt.Errorf("tgc controller has ended by itself:\n%s", s.Controller.Log()))
 	}()
-	n := newNarrator(p, newStory(time.Now()))
+	n := newNarrator(t, newStory(time.Now()))
 	defer watch(ctx, s, n)()
 	err = play(ctx, options.Once, s, n)
 	if ended := context.Cause(ctx); ended != nil {

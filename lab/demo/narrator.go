@@ -21,12 +21,12 @@ const (
 // narrator tells the story while it goes on. Its methods are safe for concurrent use.
 type narrator struct {
 	mu      sync.Mutex
-	page    page
+	terminal terminal
 	story   *story
 	pending []happening
 }
 
-func newNarrator(p page, s *story) *narrator { return &narrator{page: p, story: s} }
+func newNarrator(t terminal, s *story) *narrator { return &narrator{terminal: t, story: s} }
 
 // run prints what happens until ctx ends.
 func (n *narrator) run(ctx context.Context) {
@@ -49,7 +49,7 @@ func (n *narrator) tell(until time.Time) {
 	slices.SortStableFunc(n.pending, func(a, b happening) int { return order(a).Compare(order(b)) })
 	for len(n.pending) > 0 && !order(n.pending[0]).After(until) {
 		for _, l := range n.pending[0].tell(n.story) {
-			n.page.line(l)
+			n.terminal.line(l)
 		}
 		n.pending = n.pending[1:]
 	}
@@ -70,9 +70,9 @@ func (n *narrator) table() {
 	defer n.mu.Unlock()
 	now := time.Now()
 	n.tell(now)
-	n.page.say("")
-	n.page.table(n.story.rows(now))
-	n.page.say("    %s", n.story.summary())
+	n.terminal.say("")
+	n.terminal.table(n.story.rows(now))
+	n.terminal.say("    %s", n.story.summary())
 }
 
 func (n *narrator) heading(name, narration string) {
@@ -80,11 +80,11 @@ func (n *narrator) heading(name, narration string) {
 	defer n.mu.Unlock()
 	n.tell(time.Now())
 	n.story.beginAct()
-	n.page.heading(name, narration)
+	n.terminal.heading(name, narration)
 }
 
 func (n *narrator) say(format string, args ...any) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.page.say(format, args...)
+	n.terminal.say(format, args...)
 }

@@ -11,7 +11,7 @@ import (
 // a person begins to wonder also for how long. It is an io.Writer: each line
 // begins a step, and "step ... 12s" is a step that goes on.
 type progress struct {
-	page page
+	terminal terminal
 	stop chan struct{}
 	gone chan struct{}
 
@@ -21,8 +21,8 @@ type progress struct {
 	told  time.Duration // how far into the step we last spoke
 }
 
-func startProgress(p page) *progress {
-	g := &progress{page: p, stop: make(chan struct{}), gone: make(chan struct{})}
+func startProgress(t terminal) *progress {
+	g := &progress{terminal: t, stop: make(chan struct{}), gone: make(chan struct{})}
 	go g.run()
 	return g
 }
@@ -38,7 +38,7 @@ func (g *progress) Write(data []byte) (int, error) {
 		}
 		g.finish()
 		g.step, g.since, g.told = step, time.Now(), 0
-		g.page.say("  %s", step)
+		g.terminal.say("  %s", step)
 	}
 	return len(data), nil
 }
@@ -56,7 +56,7 @@ func (g *progress) end() {
 // finish says how long a step took if that was worth a word before.
 func (g *progress) finish() {
 	if g.told > 0 {
-		g.page.say("    %s", g.page.paint(faint, fmt.Sprintf("took %.0f s", time.Since(g.since).Seconds())))
+		g.terminal.say("    %s", g.terminal.paint(faint, fmt.Sprintf("took %.0f s", time.Since(g.since).Seconds())))
 	}
 }
 
@@ -87,5 +87,5 @@ func (g *progress) tell() {
 		return
 	}
 	g.told = took
-	g.page.say("    %s", g.page.paint(faint, fmt.Sprintf("%.0f s ...", took.Seconds())))
+	g.terminal.say("    %s", g.terminal.paint(faint, fmt.Sprintf("%.0f s ...", took.Seconds())))
 }

@@ -47,8 +47,8 @@ type Stage struct {
 }
 
 // setUp brings everything up but the Deployment. On an error nothing is left.
-func setUp(ctx context.Context, p page) (_ *Stage, err error) {
-	g := startProgress(p)
+func setUp(ctx context.Context, t terminal) (_ *Stage, err error) {
+	g := startProgress(t)
 	defer g.end()
 	options := rig.Options{
 		Progress: g,
@@ -191,7 +191,7 @@ control plane, tgc a call to AWS, elb the load balancer, event an Event on the b
 `
 
 // announce tells what was made, and how to look at it from another terminal.
-func (s *Stage) announce(p page) {
-	p.say(announcement, app, s.Group, checkInterval, drainDelay, namespace, s.log.Name(),
+func (s *Stage) announce(t terminal) {
+	t.say(announcement, app, s.Group, checkInterval, drainDelay, namespace, s.log.Name(),
 		s.Rig.Kubeconfig(), s.Rig.Endpoint, s.Group.Region, elbsim.AdminPath)
 }

@@ -102,10 +102,10 @@ func end() []happening {
 	}
 }
 
-func tellAll(p page, s *story, happenings []happening) {
+func tellAll(screen terminal, s *story, happenings []happening) {
 	for _, h := range happenings {
 		for _, l := range h.tell(s) {
-			p.line(l)
+			screen.line(l)
 		}
 	}
 }
@@ -114,18 +114,18 @@ func TestStory(t *testing.T) {
 	for name, color := range map[string]bool{"story.txt": false, "story-color.txt": true} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
-			p, s := page{out: &out, color: color}, newStory(began)
-			p.heading("Two pods", "They come, and later they leave; what is told of it is long enough for this line to be broken into two.")
+			screen, s := terminal{out: &out, color: color}, newStory(began)
+			screen.heading("Two pods", "They come, and later they leave; what is told of it is long enough for this line to be broken into two.")
 			s.beginAct()
-			tellAll(p, s, arrival())
-			p.table(s.rows(at(2400)))
-			p.say("    %s", s.summary())
+			tellAll(screen, s, arrival())
+			screen.table(s.rows(at(2400)))
+			screen.say("    %s", s.summary())
 			s.beginAct()
-			tellAll(p, s, departure())
-			p.table(s.rows(at(64005)))
-			tellAll(p, s, end())
-			p.table(s.rows(at(64005)))
-			p.say("    %s", s.summary())
+			tellAll(screen, s, departure())
+			screen.table(s.rows(at(64005)))
+			tellAll(screen, s, end())
+			screen.table(s.rows(at(64005)))
+			screen.say("    %s", s.summary())
 			golden(t, name, out.String())
 		})
 	}

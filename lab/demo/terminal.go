@@ -18,8 +18,8 @@ func Colored(f *os.File) bool {
 		os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
-// page writes to people. With color set it uses the escape codes of terminals.
-type page struct {
+// terminal writes to people. With color set it uses the escape codes of terminals.
+type terminal struct {
 	out   io.Writer
 	color bool
 }
@@ -41,11 +41,11 @@ func escape(t tone) string {
 	return ""
 }
 
-func (p page) paint(t tone, text string) string {
-	if !p.color || t == plain || text == "" {
+func (t terminal) paint(as tone, text string) string {
+	if !t.color || as == plain || text == "" {
 		return text
 	}
-	return escape(t) + text + "\x1b[0m"
+	return escape(as) + text + "\x1b[0m"
 }
 
 // Widths of columns: a pod of a Deployment with a short name, an IPv4 target.
@@ -55,17 +55,17 @@ const (
 )
 
 // line prints one thing that happened.
-func (p page) line(l line) {
-	text := p.paint(faint, fmt.Sprintf("%9.3fs", l.at.Seconds())) + "  " +
-		p.paint(actorTone(l.who), pad(string(l.who), 5)) + "  "
+func (t terminal) line(l line) {
+	text := t.paint(faint, fmt.Sprintf("%9.3fs", l.at.Seconds())) + "  " +
+		t.paint(actorTone(l.who), pad(string(l.who), 5)) + "  "
 	if l.pod != "" || l.target != "" {
 		text += pad(l.pod, podWidth) + "  " + pad(l.target, targetWidth) + "  "
 	}
-	text += p.paint(l.tone, l.what)
+	text += t.paint(l.tone, l.what)
 	if l.after != "" {
-		text += "  " + p.paint(faint, "("+l.after+")")
+		text += "  " + t.paint(faint, "("+l.after+")")
 	}
-	fmt.Fprintln(p.out, text)
+	fmt.Fprintln(t.out, text)
 }
 
 // actorTone makes the controller's calls easy to find among the rest.
@@ -78,7 +78,7 @@ func actorTone(who actor) tone {
 
 // table prints pods and targets side by side. Colours come after the columns
 // are laid out, since a tabwriter counts escape codes as text.
-func (p page) table(rows []row) {
+func (t terminal) table(rows []row) {
 	var text strings.Builder
 	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "POD\tNODE\tREADY\tAGE\tTARGET\tSTATE\tFOR\tREASON")
@@ -90,23 +90,23 @@ func (p page) table(rows []row) {
 	for i, text := range strings.Split(strings.TrimSuffix(text.String(), "\n"), "\n") {
 		text = strings.TrimRight(text, " ")
 		if i == 0 {
-			text = p.paint(strong, text)
+			text = t.paint(strong, text)
 		} else if state := rows[i-1].state; state != "" {
-			text = strings.Replace(text, " "+state, " "+p.paint(rows[i-1].tone, state), 1)
+			text = strings.Replace(text, " "+state, " "+t.paint(rows[i-1].tone, state), 1)
 		}
-		fmt.Fprintln(p.out, "    "+text)
+		fmt.Fprintln(t.out, "    "+text)
 	}
 }
 
 // heading begins an act.
-func (p page) heading(title, text string) {
-	fmt.Fprintf(p.out, "\n%s\n", p.paint(strong, "== "+title))
+func (t terminal) heading(title, text string) {
+	fmt.Fprintf(t.out, "\n%s\n", t.paint(strong, "== "+title))
 	for _, l := range wrap(text, 96) {
-		fmt.Fprintln(p.out, "   "+l)
+		fmt.Fprintln(t.out, "   "+l)
 	}
 }
 
-func (p page) say(format string, args ...any) { fmt.Fprintf(p.out, format+"\n", args...) }
+func (t terminal) say(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 
 func pad(text string, width int) string {
 	if missing := width - utf8.RuneCountInString(text); missing > 0 {

@@ -47,7 +47,7 @@ func TestNoColorEnvironment(t *testing.T) {
 func TestProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		g := startProgress(page{out: &out})
+		g := startProgress(terminal{out: &out})
 		g.begin("building tgc")
 		time.Sleep(time.Second)
 		g.begin("building the control plane ... 2s")
@@ -75,7 +75,7 @@ func TestNarratorTellsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
 		start := time.Now()
-		n := newNarrator(page{out: &out}, newStory(start))
+		n := newNarrator(terminal{out: &out}, newStory(start))
 		ctx := t.Context()
 		go n.run(ctx)
 		// The simulator is the first to know; the pod is seen a little later.
