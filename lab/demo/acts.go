@@ -4,14 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
-
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	labapp "github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
 )
 
 // Act is one thing that is shown.
@@ -25,6 +17,31 @@ type Act struct {
 	// Until is nil once the act has ended as it should, and says what is missing
 	// before. It is asked often.
 	Until func(ctx context.Context, s *Stage) error
+	// Lost says what may become of the clients' requests meanwhile.
+	Lost expectation
+}
+
+// expectation is how many requests an act loses.
+type expectation int
+
+const (
+	// whatever: it depends on who was being served at the moment.
+	whatever expectation = iota
+	// none, or the demo shows nothing.
+	none
+	// some, or the simulator is kinder than AWS.
+	some
+)
+
+// check is nil if n lost requests are what was to be expected.
+func (e expectation) check(n int) error {
+	switch {
+	case e == none && n > 0:
+		return fmt.Errorf("%d requests were lost, want none", n)
+	case e == some && n == 0:
+		return errors.New("no request was lost, although nothing protected them")
+	}
+	return nil
 }
 
 // opening is played first and once.
@@ -46,21 +63,24 @@ func acts() []Act {
 		{
 			Name: "A rolling update",
 			Narration: "Every pod is replaced, one after the other. The old ones are deregistered the moment they are told" +
-				" to end, and go on serving while the load balancer drains them.",
+				" to end, and go on serving while the load balancer's nodes learn of it: no request is lost.",
 			Do:    roll,
 			Until: settled,
+			Lost:  none,
 		},
 		{
 			Name:      "Scaling up",
 			Narration: "Two more pods.",
 			Do:        func(ctx context.Context, s *Stage) (string, error) { return scale(ctx, s, replicas+2) },
 			Until:     settled,
+			Lost:      none,
 		},
 		{
 			Name:      "Scaling down",
 			Narration: "Two pods fewer. Watch the targets: healthy, draining, gone.",
 			Do:        func(ctx context.Context, s *Stage) (string, error) { return scale(ctx, s, replicas) },
 			Until:     settled,
+			Lost:      none,
 		},
 		{
 			Name: "A pod falls ill",
@@ -68,96 +88,44 @@ func acts() []Act {
 				" it; then the pod must get no more requests.",
 			Do:    sicken,
 			Until: settledWithoutVictim,
+			Lost:  none,
 		},
 		{
 			Name:      "It recovers",
 			Narration: "The probe passes again, and the pod returns to the target group.",
 			Do:        heal,
 			Until:     settled,
+			Lost:      none,
 		},
 		{
 			Name: "A pod vanishes",
 			Narration: "It is deleted by force: no SIGTERM, no grace, as when a node is lost. Nobody could be told" +
-				" beforehand, but its target leaves at once, and another pod takes its place.",
+				" beforehand, so requests are lost, but its target leaves at once, and another pod takes its place.",
 			Do:    deleteByForce,
 			Until: settled,
 		},
+		{
+			Name: "The pods lose their preStop sleep",
+			Narration: "What kept them serving after their deletion is taken out of the Deployment. The pods that leave" +
+				" for it still have it, so nothing is lost yet.",
+			Do:    func(ctx context.Context, s *Stage) (string, error) { return protect(ctx, s, false) },
+			Until: settled,
+			Lost:  none,
+		},
+		{
+			Name: "A rolling update without protection",
+			Narration: "The same as at first, but now the pods end as soon as they are told. The load balancer's nodes" +
+				" learn of it later and go on sending: watch the requests that are lost.",
+			Do:    roll,
+			Until: settled,
+			Lost:  some,
+		},
+		{
+			Name:      "The preStop sleep returns",
+			Narration: "The last pods without it leave, and take some requests with them. Then all is as it was.",
+			Do:        func(ctx context.Context, s *Stage) (string, error) { return protect(ctx, s, true) },
+			Until:     settled,
+			Lost:      some,
+		},
 	}
-}
-
-func roll(ctx context.Context, s *Stage) (string, error) {
-	err := s.changeDeployment(ctx, func(d *appsv1.Deployment) {
-		d.Spec.Template.Annotations = map[string]string{"kubectl.kubernetes.io/restartedAt": time.Now().Format(time.RFC3339Nano)}
-	})
-	return "kubectl rollout restart deployment/" + app, err
-}
-
-func scale(ctx context.Context, s *Stage, to int32) (string, error) {
-	err := s.changeDeployment(ctx, func(d *appsv1.Deployment) { d.Spec.Replicas = &to })
-	return fmt.Sprintf("kubectl scale deployment/%s --replicas=%d", app, to), err
-}
-
-// changeDeployment changes what change touches and leaves the rest alone, since
-// a person may be changing it as well.
-func (s *Stage) changeDeployment(ctx context.Context, change func(*appsv1.Deployment)) error {
-	var d appsv1.Deployment
-	if err := s.Rig.API.Get(ctx, objectKey(), &d); err != nil {
-		return err
-	}
-	before := d.DeepCopy()
-	change(&d)
-	return s.Rig.API.Patch(ctx, &d, client.MergeFrom(before))
-}
-
-func sicken(ctx context.Context, s *Stage) (string, error) {
-	pod, err := s.pickVictim(ctx)
-	if err != nil {
-		return "", err
-	}
-	before := pod.DeepCopy()
-	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, labapp.ReadyAnnotation, "false")
-	return fmt.Sprintf("kubectl annotate pod %s %s=false", pod.Name, labapp.ReadyAnnotation),
-		s.Rig.API.Patch(ctx, pod, client.MergeFrom(before))
-}
-
-// heal takes the annotation from all pods that have it: in a play that somebody
-// disturbed there may be more than one, or none.
-func heal(ctx context.Context, s *Stage) (string, error) {
-	pods, err := s.pods(ctx)
-	if err != nil {
-		return "", err
-	}
-	for i := range pods {
-		pod := &pods[i]
-		if _, ill := pod.Annotations[labapp.ReadyAnnotation]; ill {
-			before := pod.DeepCopy()
-			delete(pod.Annotations, labapp.ReadyAnnotation)
-			err = errors.Join(err, client.IgnoreNotFound(s.Rig.API.Patch(ctx, pod, client.MergeFrom(before))))
-		}
-	}
-	return fmt.Sprintf("kubectl annotate pods --all %s-", labapp.ReadyAnnotation), err
-}
-
-func deleteByForce(ctx context.Context, s *Stage) (string, error) {
-	pod, err := s.pickVictim(ctx)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("kubectl delete pod %s --grace-period=0 --force", pod.Name),
-		s.Rig.API.Delete(ctx, pod, client.GracePeriodSeconds(0))
-}
-
-// pickVictim takes the first ready pod.
-func (s *Stage) pickVictim(ctx context.Context) (*corev1.Pod, error) {
-	pods, err := s.pods(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for i := range pods {
-		if pod := &pods[i]; pod.DeletionTimestamp == nil && ready(pod) {
-			s.Victim = pod.Name
-			return pod, nil
-		}
-	}
-	return nil, errors.New("no pod is ready")
 }

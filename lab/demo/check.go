@@ -30,9 +30,10 @@ func settledWithoutVictim(ctx context.Context, s *Stage) error {
 	if err != nil {
 		return err
 	}
-	ill := slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Name == s.Victim && !ready(&pod) })
+	victim := s.victimName()
+	ill := slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return pod.Name == victim && !ready(&pod) })
 	if !ill {
-		return fmt.Errorf("pod %s is still ready, or gone", s.Victim)
+		return fmt.Errorf("pod %s is still ready, or gone", victim)
 	}
 	return s.calm(ctx, 1)
 }

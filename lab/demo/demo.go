@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -25,11 +26,13 @@ type Options struct {
 	Out io.Writer
 	// Color uses the escape codes of terminals; see [Colored].
 	Color bool
+	// Listen is where the page is served, host:port; port 0 picks a free one.
+	Listen string
 }
 
 const (
 	// patience is how long an act may take. It is no expectation of speed.
-	patience = 90 * time.Second
+	patience = 3 * time.Minute
 	// pause between two acts, for reading.
 	pause = 4 * time.Second
 )
@@ -72,50 +75,72 @@ func run(ctx context.Context, options Options, t terminal) (err error) {
 			t.say("could not end everything: %v", left)
 		}
 	}()
-	s.announce(t)
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	go func() {
-		s.Controller.Wait()
-		stop(fmt.Errorf("tgc controller has ended by itself:\n%s", s.Controller.Log()))
-	}()
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeping.Go(func() {
+		if err := s.controller.keep(ctx); err != nil {
+			stop(err)
+		}
+	})
 	n := newNarrator(t, newStory(time.Now()))
 	defer watch(ctx, s, n)()
-	err = play(ctx, options.Once, s, n)
+	p := &play{stage: s, narrator: n, tour: newTour(), once: options.Once}
+	url, closePage, err := p.serve(options.Listen)
+	if err != nil {
+		return err
+	}
+	defer closePage()
+	s.announce(t, url)
+	err = p.run(ctx)
 	if ended := context.Cause(ctx); ended != nil {
 		return ended
 	}
 	return err
 }
 
-// play goes through the acts, over and over unless once is set.
-func play(ctx context.Context, once bool, s *Stage, n *narrator) error {
-	if err := perform(ctx, opening(), s, n); err != nil {
+// play is the acts and who watches or disturbs them.
+type play struct {
+	stage    *Stage
+	narrator *narrator
+	tour     *tour
+	once     bool
+}
+
+// run goes through the acts, over and over unless it is to be done once.
+func (p *play) run(ctx context.Context) error {
+	if err := p.perform(ctx, opening()); err != nil {
+		return err
+	}
+	if err := p.stage.startLoad(ctx); err != nil {
 		return err
 	}
 	for {
 		for _, act := range acts() {
-			if !once && !rest(ctx, pause) {
+			if !p.once && (!rest(ctx, pause) || !p.tour.await(ctx)) {
 				return nil
 			}
-			err := perform(ctx, act, s, n)
-			if ctx.Err() != nil || once && err != nil {
+			err := p.perform(ctx, act)
+			if ctx.Err() != nil || p.once && err != nil {
 				return err
 			}
-			if err != nil { // somebody plays along; that is what the loop is for
-				n.say("%v", err)
+			if err != nil && !p.tour.isPaused() {
+				p.narrator.say("%v", err)
 			}
 		}
-		if once {
-			n.say("\nEach act ended as it should: every ready pod is a healthy target, and nothing else is.")
+		if p.once {
+			p.narrator.say("\nEach act ended as it should: every ready pod is a healthy target, and nothing else is.")
 			return nil
 		}
-		n.say("\nThat was all of it. It begins again; play along from another terminal, or end it with Ctrl-C.")
+		p.narrator.say("\nThat was all of it. It begins again; play along, or end it with Ctrl-C.")
 	}
 }
 
 // perform plays one act and returns when it has come about.
-func perform(ctx context.Context, act Act, s *Stage, n *narrator) error {
+func (p *play) perform(ctx context.Context, act Act) error {
+	n, s := p.narrator, p.stage
+	before := s.requests().Lost
 	n.heading(act.Name, act.Narration)
 	began := time.Now()
 	command, err := act.Do(ctx, s)
@@ -123,12 +148,15 @@ func perform(ctx context.Context, act Act, s *Stage, n *narrator) error {
 		return fmt.Errorf("act %q: %w", act.Name, err)
 	}
 	n.add(said{at: began, what: "$ " + command})
-	if err := await(ctx, func(ctx context.Context) error { return act.Until(ctx, s) }); err != nil {
-		n.table()
-		return fmt.Errorf("act %q did not end as it should within %s: %w", act.Name, patience, err)
-	}
+	err = await(ctx, func(ctx context.Context) error { return act.Until(ctx, s) })
 	rest(ctx, settle) // the watchers see the end too
 	n.table()
+	if err != nil {
+		return fmt.Errorf("act %q did not end as it should within %s: %w", act.Name, patience, err)
+	}
+	if err := act.Lost.check(s.requests().Lost - before); err != nil {
+		return fmt.Errorf("act %q: %w", act.Name, err)
+	}
 	return nil
 }
 

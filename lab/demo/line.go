@@ -32,6 +32,23 @@ const (
 	strong
 )
 
+// class is the tone's name in the page's stylesheet.
+func (t tone) class() string {
+	switch t {
+	case good:
+		return "good"
+	case changing:
+		return "changing"
+	case bad:
+		return "bad"
+	case faint:
+		return "faint"
+	case strong:
+		return "strong"
+	}
+	return ""
+}
+
 // line is one thing that happened, ready to be printed.
 type line struct {
 	at     time.Duration // since the first act
@@ -42,6 +59,8 @@ type line struct {
 	// after is how long it took and since when; may be empty.
 	after string
 	tone  tone
+	// loss: requests were lost.
+	loss bool
 }
 
 // row is one line of the table: a pod, its target, or both.

@@ -20,10 +20,10 @@ const (
 
 // narrator tells the story while it goes on. Its methods are safe for concurrent use.
 type narrator struct {
-	mu      sync.Mutex
+	mu       sync.Mutex
 	terminal terminal
-	story   *story
-	pending []happening
+	story    *story
+	pending  []happening
 }
 
 func newNarrator(t terminal, s *story) *narrator { return &narrator{terminal: t, story: s} }
@@ -33,6 +33,7 @@ func (n *narrator) run(ctx context.Context) {
 	for rest(ctx, 25*time.Millisecond) {
 		n.mu.Lock()
 		n.tell(time.Now().Add(-lag))
+		n.story.sample(time.Now())
 		n.mu.Unlock()
 	}
 }
@@ -50,9 +51,11 @@ func (n *narrator) tell(until time.Time) {
 	for len(n.pending) > 0 && !order(n.pending[0]).After(until) {
 		for _, l := range n.pending[0].tell(n.story) {
 			n.terminal.line(l)
+			n.lines = append(n.lines, l)
 		}
 		n.pending = n.pending[1:]
 	}
+	n.lines = n.lines[max(0, len(n.lines)-keptLines):]
 }
 
 // order is the moment by which things are put in order.
@@ -79,7 +82,7 @@ func (n *narrator) heading(name, narration string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tell(time.Now())
-	n.story.beginAct()
+	n.story.beginAct(name, narration)
 	n.terminal.heading(name, narration)
 }
 

@@ -12,8 +12,8 @@ import (
 // begins a step, and "step ... 12s" is a step that goes on.
 type progress struct {
 	terminal terminal
-	stop chan struct{}
-	gone chan struct{}
+	stop     chan struct{}
+	gone     chan struct{}
 
 	mu    sync.Mutex
 	step  string

@@ -23,11 +23,19 @@ type story struct {
 	began   time.Time
 	pods    map[string]*podStory
 	targets map[string]*targetStory // by address:port
+	nodes   map[string]nodeSeen
+	// deployment is as it was seen last.
+	deployment deploymentSeen
+	requests   requestsSeen
+	samples    []sample
 
 	// Of the present act:
-	calls  map[string]int // of tgc, by action and code
-	first  int            // healthy targets at the beginning
-	fewest int            // and at the worst moment
+	act           string
+	narration     string
+	calls         map[string]int // of tgc, by action and code
+	first         int            // healthy targets at the beginning
+	fewest        int            // and at the worst moment
+	requestsFirst requestsSeen
 }
 
 type podStory struct {
@@ -51,7 +59,7 @@ type targetStory struct {
 func newStory(began time.Time) *story {
 	return &story{
 		began: began,
-		pods:  map[string]*podStory{}, targets: map[string]*targetStory{}, calls: map[string]int{},
+		pods:  map[string]*podStory{}, targets: map[string]*targetStory{}, nodes: map[string]nodeSeen{}, calls: map[string]int{},
 	}
 }
 
@@ -350,8 +358,10 @@ func (s *story) healthy() int {
 }
 
 // beginAct begins to count anew.
-func (s *story) beginAct() {
+func (s *story) beginAct(name, narration string) {
+	s.act, s.narration = name, narration
 	clear(s.calls)
+	s.requestsFirst = s.requests
 	s.first = s.healthy()
 	s.fewest = s.first
 }
@@ -361,6 +371,9 @@ func (s *story) summary() string {
 	text := "calls to AWS: " + s.tally()
 	if s.first > 0 {
 		text += fmt.Sprintf("; healthy targets: %d at first, never fewer than %d, %d now", s.first, s.fewest, s.healthy())
+	}
+	if answered := s.requests.answered - s.requestsFirst.answered; answered > 0 {
+		text += fmt.Sprintf("; requests: %d answered, %d lost", answered, s.requests.lost-s.requestsFirst.lost)
 	}
 	return text
 }

@@ -116,11 +116,11 @@ func TestStory(t *testing.T) {
 			var out strings.Builder
 			screen, s := terminal{out: &out, color: color}, newStory(began)
 			screen.heading("Two pods", "They come, and later they leave; what is told of it is long enough for this line to be broken into two.")
-			s.beginAct()
+			s.beginAct("", "")
 			tellAll(screen, s, arrival())
 			screen.table(s.rows(at(2400)))
 			screen.say("    %s", s.summary())
-			s.beginAct()
+			s.beginAct("", "")
 			tellAll(screen, s, departure())
 			screen.table(s.rows(at(64005)))
 			tellAll(screen, s, end())

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/client-go/informers"
@@ -26,13 +27,14 @@ func watch(ctx context.Context, s *Stage, n *narrator) (stop func()) {
 	running.Go(func() { watchKubernetes(ctx, s, n) })
 	running.Go(func() { watchCalls(ctx, s.Rig.Endpoint, n) })
 	running.Go(func() { watchTargets(ctx, s, n) })
+	running.Go(func() { watchRequests(ctx, s, n) })
 	return func() {
 		cancel()
 		running.Wait()
 	}
 }
 
-// watchKubernetes sees pods and the Events on the binding.
+// watchKubernetes sees pods, nodes, the Deployment and the Events on the binding.
 func watchKubernetes(ctx context.Context, s *Stage, n *narrator) {
 	factory := informers.NewSharedInformerFactoryWithOptions(s.Rig.Client(), 0, informers.WithNamespace(namespace))
 	handle := func(informer cache.SharedInformer, seen func(object any, gone bool)) {
@@ -56,6 +58,16 @@ func watchKubernetes(ctx context.Context, s *Stage, n *narrator) {
 			n.add(seeEvent(event))
 		}
 	})
+	handle(factory.Core().V1().Nodes().Informer(), func(object any, gone bool) {
+		if node, is := object.(*corev1.Node); is && !gone {
+			n.add(nodeSeen{at: time.Now(), name: node.Name, zone: node.Labels[corev1.LabelTopologyZone], cordoned: node.Spec.Unschedulable})
+		}
+	})
+	handle(factory.Apps().V1().Deployments().Informer(), func(object any, gone bool) {
+		if d, is := object.(*appsv1.Deployment); is && !gone && d.Name == app {
+			n.add(seeDeployment(d))
+		}
+	})
 	factory.StartWithContext(ctx)
 	<-ctx.Done()
 	factory.Shutdown()
@@ -67,6 +79,12 @@ func seeEvent(event *eventsv1.Event) happening {
 		seen.times = int(event.Series.Count)
 	}
 	return seen
+}
+
+func seeDeployment(d *appsv1.Deployment) happening {
+	return deploymentSeen{
+		at: time.Now(), replicas: int(*d.Spec.Replicas), protected: d.Spec.Template.Spec.Containers[0].Lifecycle != nil,
+	}
 }
 
 func seePod(pod *corev1.Pod, gone bool) happening {
@@ -127,6 +145,23 @@ func watchTargets(ctx context.Context, s *Stage, n *narrator) {
 		if !slices.Equal(before, now) {
 			n.add(targetsSeen{at: time.Now(), targets: now})
 			before = now
+		}
+	}
+}
+
+// watchRequests counts what becomes of the clients' requests, and reads from the
+// load balancer's access log why some are lost.
+func watchRequests(ctx context.Context, s *Stage, n *narrator) {
+	var seen uint64
+	for rest(ctx, 250*time.Millisecond) {
+		result := s.requests()
+		n.add(requestsSeen{at: time.Now(), answered: result.Answered, lost: result.Lost})
+		entries := s.Rig.Sim.Traffic(seen)
+		if len(entries) > 0 {
+			seen = entries[len(entries)-1].Seq
+		}
+		for _, h := range lossesOf(entries) {
+			n.add(h)
 		}
 	}
 }
