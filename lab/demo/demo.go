@@ -9,6 +9,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type Options struct {
 	Out io.Writer
 	// Color uses the escape codes of terminals; see [Colored].
 	Color bool
-	// Listen is where the page is served, host:port; port 0 picks a free one.
+	// Listen is where the page is served, host:port; port 0 picks a free one, and
+	// so does an empty Listen, on loopback.
 	Listen string
 }
 
@@ -87,7 +89,7 @@ func run(ctx context.Context, options Options, t terminal) (err error) {
 	n := newNarrator(t, newStory(time.Now()))
 	defer watch(ctx, s, n)()
 	p := &play{stage: s, narrator: n, tour: newTour(), once: options.Once}
-	url, closePage, err := p.serve(options.Listen)
+	url, closePage, err := p.serve(cmp.Or(options.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return err
 	}

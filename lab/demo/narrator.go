@@ -24,7 +24,11 @@ type narrator struct {
 	terminal terminal
 	story    *story
 	pending  []happening
+	lines    []line // the latest
 }
+
+// keptLines is how many lines the page can show.
+const keptLines = 300
 
 func newNarrator(t terminal, s *story) *narrator { return &narrator{terminal: t, story: s} }
 

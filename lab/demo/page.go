@@ -3,8 +3,8 @@ package demo
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
+	"html/template"
 	"net"
 	"net/http"
 	"net/url"
@@ -45,12 +45,13 @@ func (p *play) serve(listen string) (url string, closePage func(), err error) {
 }
 
 func (p *play) page() (*web.Page, error) {
-	template, err := web.Layout().ParseFS(pageFile, "page.html")
+	layout := web.Layout().Funcs(template.FuncMap{"button": newButton})
+	parsed, err := layout.ParseFS(pageFile, "page.html")
 	if err != nil {
 		return nil, err
 	}
 	page := web.Options{
-		Template: template,
+		Template: parsed,
 		Regions:  []string{"tour", "numbers", "plots", "targets", "lost", "log", "budget"},
 		Data:     func(context.Context, url.Values) (any, error) { return p.view(time.Now()), nil },
 		Actions:  map[string]web.Action{"tour": p.moveTour},
@@ -60,6 +61,11 @@ func (p *play) page() (*web.Page, error) {
 	}
 	return web.NewPage(page)
 }
+
+// button is a form that is nothing but a button.
+type button struct{ Name, Label, Hint string }
+
+func newButton(name, label, hint string) button { return button{name, label, hint} }
 
 // action is one of the page's buttons. Who presses one takes over from the tour.
 func (p *play) action(do Action) web.Action {
@@ -87,6 +93,6 @@ func (p *play) moveTour(r *http.Request) (string, error) {
 		p.tour.resume()
 		return "The tour goes on.", nil
 	default:
-		return "", errors.New("tour " + to + ": want pause or resume")
+		return "", fmt.Errorf("tour %q: want pause or resume", to)
 	}
 }

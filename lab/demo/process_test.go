@@ -68,7 +68,7 @@ func TestInterruptLeavesNothing(t *testing.T) {
 // Ctrl-C in a terminal does.
 func interruptAt(t *testing.T, lab, words string, fresh bool) {
 	temp := t.TempDir()
-	command := exec.Command(lab, "demo")
+	command := exec.Command(lab, "demo", "--listen=127.0.0.1:0")
 	command.Env = append(os.Environ(), "TMPDIR="+temp)
 	if fresh {
 		command.Env = append(command.Env, "TGC_LAB_CACHE="+t.TempDir())

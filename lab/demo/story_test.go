@@ -4,11 +4,13 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -94,6 +96,22 @@ func departure() []happening {
 	}
 }
 
+// surroundings are what is seen of the rest of the world while two pods leave.
+func surroundings() []happening {
+	refused := dataplane.Entry{At: at(4100), Nanoseconds: 2e6, Target: keyA, Outcome: dataplane.Refused, Status: 502}
+	nowhere := dataplane.Entry{At: at(4200), Outcome: dataplane.NoTarget, Status: 503}
+	return []happening{
+		nodeSeen{at: at(4010), name: "node-1", zone: "a"},
+		nodeSeen{at: at(4020), name: "node-1", zone: "a", cordoned: true},
+		nodeSeen{at: at(4021), name: "node-1", zone: "a", cordoned: true},
+		nodeSeen{at: at(4030), name: "node-1", zone: "a"},
+		deploymentSeen{at: at(4040), replicas: 2, protected: true},
+		lossesSeen{first: refused, count: 7},
+		lossesSeen{first: nowhere, count: 1},
+		requestsSeen{at: at(4300), answered: 400, lost: 8},
+	}
+}
+
 func end() []happening {
 	return []happening{
 		podGone{at: at(8000), name: podA},
@@ -122,6 +140,7 @@ func TestStory(t *testing.T) {
 			screen.say("    %s", s.summary())
 			s.beginAct("", "")
 			tellAll(screen, s, departure())
+			tellAll(screen, s, surroundings())
 			screen.table(s.rows(at(64005)))
 			tellAll(screen, s, end())
 			screen.table(s.rows(at(64005)))
@@ -186,6 +205,57 @@ func TestWaited(t *testing.T) {
 	} {
 		if got := waited(c.since, c.until, c.after); got != c.want {
 			t.Errorf("from %v to %v: got %q, want %q", c.since, c.until, got, c.want)
+		}
+	}
+}
+
+func TestLossesAreToldTogether(t *testing.T) {
+	entry := func(seq uint64, to string, outcome dataplane.Outcome) dataplane.Entry {
+		return dataplane.Entry{Seq: seq, At: at(int(seq)), Target: to, Outcome: outcome}
+	}
+	got := lossesOf([]dataplane.Entry{
+		entry(1, keyA, dataplane.Forwarded), entry(2, keyB, dataplane.Reset), entry(3, keyA, dataplane.Refused),
+		entry(4, keyB, dataplane.Reset), entry(5, keyA, dataplane.ClientGone), entry(6, "", dataplane.NoTarget),
+	})
+	want := []lossesSeen{
+		{first: entry(2, keyB, dataplane.Reset), count: 2},
+		{first: entry(3, keyA, dataplane.Refused), count: 1},
+		{first: entry(6, "", dataplane.NoTarget), count: 1},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestSamplesCountOnceASecond(t *testing.T) {
+	s := newStory(began)
+	podAt(0, podA, isReady).tell(s)
+	podAt(0, podB, isReady).tell(s)
+	podAt(10, podB, isLeaving).tell(s)
+	targetsAt(20, keyA, "healthy", keyB, "draining").tell(s)
+	for ms := 0; ms < 2500; ms += 100 {
+		s.sample(at(ms))
+	}
+	want := sample{at: at(2000), ready: 1, healthy: 1, draining: 1}
+	if len(s.samples) != 3 || s.samples[2] != want {
+		t.Errorf("got %+v, want three, the last %+v", s.samples, want)
+	}
+	for ms := 3000; ms < 1000*(remembersSamples+10); ms += 1000 {
+		s.sample(at(ms))
+	}
+	if len(s.samples) != remembersSamples {
+		t.Errorf("%d samples are kept, want %d", len(s.samples), remembersSamples)
+	}
+}
+
+func TestExpectations(t *testing.T) {
+	for _, c := range []struct {
+		of   expectation
+		lost int
+		ok   bool
+	}{{none, 0, true}, {none, 1, false}, {some, 0, false}, {some, 3, true}, {whatever, 0, true}, {whatever, 3, true}} {
+		if err := c.of.check(c.lost); (err == nil) != c.ok {
+			t.Errorf("expectation %d, %d lost: %v", c.of, c.lost, err)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func (p *play) view(now time.Time) view {
 	v.Sleep, v.Speed, v.MaxScale = preStopSleep, speed, maxReplicas
 	v.Requests = trafficOf(result)
 	v.Plots.Requests, v.Plots.Losses, v.Plots.Latency = plotRequests(result), plotLosses(result), plotLatency(result)
-	v.Budget = s.budget()
+
 	v.Endpoint, v.Group = s.Rig.Endpoint, s.Group.String()
 	return v
 }
