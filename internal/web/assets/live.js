@@ -84,7 +84,8 @@
   const outcomeOf = async (form, button) => {
     try {
       const body = new URLSearchParams(new FormData(form, button));
-      const response = await fetch(form.getAttribute("action"), { method: "POST", body, headers: { Accept: "application/json" } });
+      const action = button?.getAttribute("formaction") || form.getAttribute("action");
+      const response = await fetch(action, { method: "POST", body, headers: { Accept: "application/json" } });
       if (!(response.headers.get("Content-Type") || "").startsWith("application/json")) return { error: await response.text() };
       return await response.json();
     } catch {
