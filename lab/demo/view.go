@@ -32,8 +32,6 @@ type view struct {
 	Lines    []lineView
 	Losses   []lineView
 	Budget   []budgetView
-	Endpoint string
-	Group    string
 }
 
 // traffic is what has become of the clients' requests.
@@ -63,10 +61,11 @@ type lineView struct {
 	Tone              string
 }
 
+// budgetView is what is left of the account's budget for one class of calls.
 type budgetView struct {
-	Class          string
-	Left, Capacity int
-	PerSecond      int // in our time
+	Class                string
+	Left, Low, Capacity int
+	PerSecond            int // in our time
 }
 
 // plots are drawn by the server.
@@ -81,10 +80,25 @@ func (p *play) view(now time.Time) view {
 	v.Throttled = len(s.Rig.Sim.Faults()) > 0
 	v.Sleep, v.Speed, v.MaxScale = preStopSleep, speed, maxReplicas
 	v.Requests = trafficOf(result)
+	v.Budget = s.budget()
 	v.Plots.Requests, v.Plots.Losses, v.Plots.Latency = plotRequests(result), plotLosses(result), plotLatency(result)
 
-	v.Endpoint, v.Group = s.Rig.Endpoint, s.Group.String()
 	return v
+}
+
+// budget is what AWS still takes from the account of the demo.
+func (s *Stage) budget() (views []budgetView) {
+	for _, account := range s.Rig.Sim.Budgets() {
+		if account.Account != s.Group.Account || account.Region != s.Group.Region {
+			continue
+		}
+		for _, b := range account.Buckets {
+			views = append(views, budgetView{
+				Class: string(b.Class), Left: int(b.Tokens), Low: b.Capacity / 4, Capacity: b.Capacity, PerSecond: b.PerSecond * speed,
+			})
+		}
+	}
+	return views
 }
 
 // view is what the narrator knows.
