@@ -63,9 +63,9 @@ type lineView struct {
 
 // budgetView is what is left of the account's budget for one class of calls.
 type budgetView struct {
-	Class                string
+	Class               string
 	Left, Low, Capacity int
-	PerSecond            int // in our time
+	PerSecond           int // in our time
 }
 
 // plots are drawn by the server.
