@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -34,6 +35,9 @@ func run() int {
 	started := false
 	root := rootCommand(&started)
 	if err := root.ExecuteContext(ctx); err != nil {
+		if ended, is := errors.AsType[commandEnded](err); is {
+			return ended.exitCode()
+		}
 		fmt.Fprintf(os.Stderr, "Error: %v\n", err)
 		if started {
 			return exitFailure

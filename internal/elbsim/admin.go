@@ -32,11 +32,13 @@ func (s *Sim) AdminHandler() http.Handler {
 	handle("DELETE /faults/{id}", s.adminRemoveFault)
 	handle("GET /settings", func(*http.Request) (any, error) { return s.Settings(), nil })
 	handle("PATCH /settings", s.adminConfigure)
-	handle("GET /groups", func(*http.Request) (any, error) { return groupList{s.Now(), s.Groups()}, nil })
+	handle("PUT /settings", s.adminReplace)
+	handle("GET /groups", s.adminGroups)
 	handle("POST /groups", s.adminPlant)
 	handle("DELETE /groups", s.adminVanish)
 	handle("PUT /health", s.adminOverride)
 	handle("GET /loadbalancers", s.adminLoadBalancers)
+	handle("POST /loadbalancers", s.adminPlantBalancer)
 	handle("GET /traffic", s.adminTraffic)
 	handle("GET /traffic/counts", s.adminCounts)
 	handle("GET /budget", func(*http.Request) (any, error) { return budgetList{s.Budgets()}, nil })
@@ -104,15 +106,11 @@ type CallList struct {
 // adminCalls answers at once with what changed since ?after=, or with ?wait=
 // holds the request until something does.
 func (s *Sim) adminCalls(r *http.Request) (any, error) {
-	after, err := number(r, "after")
+	after, wait, err := afterAndWait(r)
 	if err != nil {
 		return nil, err
 	}
-	wait, err := time.ParseDuration(defaulted(r.FormValue("wait"), "0s"))
-	if err != nil {
-		return nil, fmt.Errorf("wait: %w", err)
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), min(wait, time.Minute))
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	calls, next := s.log.await(ctx, after)
 	answer := CallList{Calls: []Call{}, Next: next}
@@ -122,6 +120,19 @@ func (s *Sim) adminCalls(r *http.Request) (any, error) {
 		}
 	}
 	return answer, nil
+}
+
+// afterAndWait reads which change a client knows, and how long it would wait for
+// the next.
+func afterAndWait(r *http.Request) (after uint64, wait time.Duration, err error) {
+	if after, err = number(r, "after"); err != nil {
+		return 0, 0, err
+	}
+	wait, err = time.ParseDuration(defaulted(r.FormValue("wait"), "0s"))
+	if err != nil {
+		return 0, 0, fmt.Errorf("wait: %w", err)
+	}
+	return after, min(wait, time.Minute), nil
 }
 
 func number(r *http.Request, name string) (uint64, error) {
@@ -177,6 +188,15 @@ func (s *Sim) adminConfigure(r *http.Request) (any, error) {
 	return merged, s.Configure(merged)
 }
 
+// adminReplace puts settings in the place of all present ones.
+func (s *Sim) adminReplace(r *http.Request) (any, error) {
+	var settings Settings
+	if err := readJSON(r, &settings); err != nil {
+		return nil, err
+	}
+	return settings, s.Configure(settings)
+}
+
 // GroupState is a target group with all its targets.
 type GroupState struct {
 	Account       string            `json:"account"`
@@ -205,15 +225,38 @@ type TargetState struct {
 	Forced bool `json:"forced,omitempty"`
 }
 
+// groupList is what GET /groups answers. Next is what to ask for after to wait for
+// a change.
 type groupList struct {
 	Now    time.Time    `json:"now"` // by the simulator's clock
 	Groups []GroupState `json:"groups"`
+	Next   uint64       `json:"next"`
+}
+
+// adminGroups answers at once, or with ?after= and ?wait= once something may have
+// changed.
+func (s *Sim) adminGroups(r *http.Request) (any, error) {
+	after, wait, err := afterAndWait(r)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	s.awaitChange(ctx, after)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return groupList{Now: s.Now(), Groups: s.groups(), Next: s.change}, nil
 }
 
 // Groups tells of every group of every account and region.
 func (s *Sim) Groups() []GroupState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.groups()
+}
+
+// groups is Groups while s.mu is held.
+func (s *Sim) groups() []GroupState {
 	states, now := []GroupState{}, s.clock.Now()
 	for _, at := range s.scopes() {
 		world := s.worlds[at]
@@ -276,6 +319,15 @@ func (s *Sim) adminPlant(r *http.Request) (any, error) {
 	}
 	arn, err := s.PlantGroup(seed)
 	return map[string]string{"arn": arn.String()}, err
+}
+
+func (s *Sim) adminPlantBalancer(r *http.Request) (any, error) {
+	var seed SeedBalancer
+	if err := readJSON(r, &seed); err != nil {
+		return nil, err
+	}
+	arn, err := s.PlantBalancer(seed)
+	return map[string]string{"arn": arn}, err
 }
 
 func (s *Sim) adminVanish(r *http.Request) (any, error) {

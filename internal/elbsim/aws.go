@@ -58,6 +58,7 @@ func (s *Sim) received(httpRequest *http.Request) (request, form, operation) {
 	r := describe(f)
 	r.scope, r.id = at, newRequestID()
 	r.userAgent, r.attempt = httpRequest.UserAgent(), httpRequest.Header.Get("Amz-Sdk-Request")
+	r.ignored = f.ignored
 	run, err := operationFor(f)
 	for _, problem := range []error{refusal, unknown, err, f.err()} {
 		if r.refusal == nil {

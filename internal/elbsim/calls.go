@@ -33,6 +33,9 @@ type Call struct {
 	Code string `json:"code"`
 	// Applied tells whether the call had its effect, with or without a reply.
 	Applied bool `json:"applied"`
+	// Ignored are parameters that were sent and make no difference to the
+	// simulator.
+	Ignored []string `json:"ignored,omitempty"`
 	// Fault is the kind of scripted fault that struck the call.
 	Fault FaultKind `json:"fault,omitempty"`
 }

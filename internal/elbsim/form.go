@@ -14,12 +14,16 @@ import (
 // first parameter that cannot be read is kept as problem, so that readers need
 // not stop at each.
 type form struct {
-	values  url.Values
-	prefix  string
-	problem *error // shared with the forms of its members
+	values url.Values
+	prefix string
+	// The forms of a form's members share what follows.
+	problem *error
+	heeded  map[string]bool // parameters that were asked for, lists and structures as a whole
 }
 
-func newForm(values url.Values) form { return form{values: values, problem: new(error)} }
+func newForm(values url.Values) form {
+	return form{values: values, problem: new(error), heeded: map[string]bool{}}
+}
 
 // err is what could not be read, if anything.
 func (f form) err() error { return *f.problem }
@@ -33,11 +37,37 @@ func (f form) fail(name, value, want string) {
 	}
 }
 
+// heed notes that a parameter makes a difference.
+func (f form) heed(name string) {
+	if f.prefix == "" {
+		f.heeded[name] = true
+	}
+}
+
+// ignored lists what was sent and nobody asked for, in order.
+func (f form) ignored() []string {
+	var names []string
+	for key := range f.values {
+		name, _, _ := strings.Cut(key, ".")
+		if !f.heeded[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // has tells whether a parameter was sent, be it empty.
-func (f form) has(name string) bool { return f.values.Has(f.prefix + name) }
+func (f form) has(name string) bool {
+	f.heed(name)
+	return f.values.Has(f.prefix + name)
+}
 
 // text is a parameter, empty if it was not sent.
-func (f form) text(name string) string { return f.values.Get(f.prefix + name) }
+func (f form) text(name string) string {
+	f.heed(name)
+	return f.values.Get(f.prefix + name)
+}
 
 // required is a parameter that must be sent.
 func (f form) required(name string) string {
@@ -63,7 +93,7 @@ func (f form) number(name string) int {
 func (f form) list(name string) []string {
 	var values []string
 	for _, i := range f.indexes(name) {
-		values = append(values, f.text(name+".member."+strconv.Itoa(i)))
+		values = append(values, f.values.Get(f.prefix+name+".member."+strconv.Itoa(i)))
 	}
 	return values
 }
@@ -79,12 +109,14 @@ func (f form) members(name string) []form {
 
 // at is a structure.
 func (f form) at(name string) form {
-	return form{values: f.values, prefix: f.prefix + name + ".", problem: f.problem}
+	f.heed(name)
+	return form{values: f.values, prefix: f.prefix + name + ".", problem: f.problem, heeded: f.heeded}
 }
 
 // indexes are the numbers of the members of a list that were sent, in order.
 // They need not be consecutive.
 func (f form) indexes(name string) []int {
+	f.heed(name)
 	var indexes []int
 	for key := range f.values {
 		rest, member := strings.CutPrefix(key, f.prefix+name+".member.")

@@ -20,7 +20,8 @@ type request struct {
 	userAgent string
 	attempt   string
 	id        string
-	refusal   error // by credentials or form; decided before anything else
+	refusal   error           // by credentials or form; decided before anything else
+	ignored   func() []string // parameters that made no difference, once the call is carried out; may be nil
 }
 
 // errNoReply is the end of a call whose connection is to be closed.
@@ -43,6 +44,9 @@ func (s *Sim) perform(ctx context.Context, r request, apply func(*model.World, t
 	fault, applied, err := s.attempt(ctx, r, apply)
 	s.log.end(seq, func(call *Call) {
 		call.Answered, call.Fault, call.Applied, call.Code = time.Now(), fault, applied, codeOf(err)
+		if applied && r.ignored != nil {
+			call.Ignored = r.ignored()
+		}
 	})
 	return err
 }

@@ -12,9 +12,12 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 )
 
+// DialFunc connects over TCP to where a target is really to be found.
+type DialFunc func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
+
 // Prober makes real health checks over TCP, HTTP and HTTPS. Like ELBv2 it opens a
 // connection for each, follows no redirects and does not verify certificates.
-type Prober struct{ Dial DialMap }
+type Prober struct{ Dial DialFunc }
 
 // Check is a CheckFunc.
 func (p Prober) Check(ctx context.Context, check model.Check) model.CheckResult {
@@ -43,14 +46,13 @@ func outcomeOf(err error) model.Outcome {
 	return model.CannotAnswer
 }
 
-// address is where to find what is checked.
-func (p Prober) address(check model.Check) string {
-	return netip.AddrPortFrom(p.Dial.Resolve(check.ID.Key.Addr), check.Port).String()
+// address is what is checked.
+func address(check model.Check) netip.AddrPort {
+	return netip.AddrPortFrom(check.ID.Key.Addr, check.Port)
 }
 
 func (p Prober) connect(ctx context.Context, check model.Check) error {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp", p.address(check))
+	conn, err := p.Dial(ctx, address(check))
 	if err != nil {
 		return err
 	}
@@ -59,9 +61,8 @@ func (p Prober) connect(ctx context.Context, check model.Check) error {
 
 // get asks for the path of the check and gives the status of the answer.
 func (p Prober) get(ctx context.Context, check model.Check) (code int, err error) {
-	host := netip.AddrPortFrom(check.ID.Key.Addr, check.Port).String()
 	scheme := map[string]string{"HTTP": "http", "HTTPS": "https"}[check.Settings.Protocol]
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+host+check.Settings.Path, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address(check).String()+check.Settings.Path, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -77,9 +78,8 @@ func (p Prober) transport(check model.Check) *http.Transport {
 	return &http.Transport{
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // as ELBv2 does
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			var dialer net.Dialer
-			return dialer.DialContext(ctx, network, p.address(check))
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return p.Dial(ctx, address(check))
 		},
 	}
 }

@@ -17,7 +17,7 @@ import (
 func probe(t *testing.T, address net.Addr, settings model.CheckSettings) model.CheckResult {
 	t.Helper()
 	port := netip.MustParseAddrPort(address.String()).Port()
-	prober := Prober{Dial: must(ParseDialMap([]string{"10.0.0.0/8=127.0.0.0/8"}))(t)}
+	prober := Prober{Dial: must(ParseDialMap([]string{"10.0.0.0/8=127.0.0.0/8"}))(t).Dial}
 	if settings.Timeout == 0 {
 		settings.Timeout = 10 * time.Second
 	}
@@ -83,7 +83,7 @@ func TestRealChecksDecide(t *testing.T) {
 	settings := DefaultSettings()
 	settings.ALBRegistration = 0
 	checked := make(chan model.CheckResult, 10)
-	prober := Prober{Dial: must(ParseDialMap([]string{"10.0.0.0/8=127.0.0.0/8"}))(t)}
+	prober := Prober{Dial: must(ParseDialMap([]string{"10.0.0.0/8=127.0.0.0/8"}))(t).Dial}
 	sim, arn, client := started(t, Options{Settings: &settings, Check: func(ctx context.Context, check model.Check) model.CheckResult {
 		result := prober.Check(ctx, check)
 		checked <- result

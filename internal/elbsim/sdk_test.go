@@ -1,11 +1,9 @@
 package elbsim_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -22,16 +20,16 @@ import (
 // served is a simulator behind its AWS-protocol server, running till the test ends.
 func served(t *testing.T, settings elbsim.Settings) (*elbsim.Sim, string) {
 	t.Helper()
-	sim, err := elbsim.New(elbsim.Options{Settings: &settings, Check: elbsim.AlwaysPass})
+	sim, err := elbsim.Start(elbsim.Options{Settings: &settings, Check: elbsim.AlwaysPass})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() { defer close(ended); sim.Run(ctx) }()
-	server := httptest.NewServer(sim.Handler())
-	t.Cleanup(func() { server.Close(); stop(); <-ended })
-	return sim, server.URL
+	t.Cleanup(func() {
+		if err := sim.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return sim.Sim, sim.Endpoint
 }
 
 func quick() elbsim.Settings {

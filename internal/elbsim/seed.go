@@ -115,13 +115,8 @@ func (g SeedGroup) spec() model.GroupSpec {
 // Load balancers are made before groups. What was made before an error stays.
 func (s *Sim) Plant(seed Seed) error {
 	for _, b := range seed.LoadBalancers {
-		at := b.scope()
-		err := s.With(at.account, at.region, func(w *model.World, now time.Time) error {
-			_, err := w.CreateLoadBalancer(now, model.BalancerSpec{Name: b.Name, Type: b.Type, Tags: b.Tags})
+		if _, err := s.PlantBalancer(b); err != nil {
 			return err
-		})
-		if err != nil {
-			return fmt.Errorf("seeding load balancer %q: %w", b.Name, err)
 		}
 	}
 	for _, g := range seed.Groups {
@@ -130,6 +125,20 @@ func (s *Sim) Plant(seed Seed) error {
 		}
 	}
 	return nil
+}
+
+// PlantBalancer makes one load balancer and gives its ARN.
+func (s *Sim) PlantBalancer(b SeedBalancer) (arn string, err error) {
+	at := b.scope()
+	err = s.With(at.account, at.region, func(w *model.World, now time.Time) error {
+		view, err := w.CreateLoadBalancer(now, model.BalancerSpec{Name: b.Name, Type: b.Type, Tags: b.Tags})
+		arn = view.ARN
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("seeding load balancer %q: %w", b.Name, err)
+	}
+	return arn, nil
 }
 
 // PlantGroup makes one group and gives its ARN.

@@ -62,6 +62,8 @@ type Sim struct {
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	settings Settings
 	worlds   map[scope]*model.World
+	change   uint64        // counts what may have changed the models
+	changed  chan struct{} // closed at the next
 }
 
 // New makes a simulator with its seed in place. The error names what is wrong
@@ -72,6 +74,7 @@ func New(options Options) (*Sim, error) {
 		log:     newCallLog(cmp.Or(options.LogLimit, DefaultLogLimit)),
 		clock:   clock.New(options.Speed),
 		wake:    make(chan struct{}, 1),
+		changed: make(chan struct{}),
 	}
 	if options.DataPlane != nil {
 		s.traffic = newTraffic(*options.DataPlane, s.clock)
@@ -91,6 +94,7 @@ func (s *Sim) Reset() error {
 	s.mu.Lock()
 	s.settings, s.worlds = settings, map[scope]*model.World{}
 	s.traffic.startAnew()
+	s.nudge()
 	s.mu.Unlock()
 	return s.Plant(s.options.Seed)
 }
@@ -203,12 +207,38 @@ func (s *Sim) scopes() []scope {
 }
 
 // nudge wakes Run and the data plane, which may have something to do sooner than
-// they know.
+// they know, and who waits for a change. s.mu is held.
 func (s *Sim) nudge() {
+	s.tellChange()
 	s.traffic.nudge()
 	select {
 	case s.wake <- struct{}{}:
 	default:
+	}
+}
+
+// tellChange wakes who waits in awaitChange. s.mu is held.
+func (s *Sim) tellChange() {
+	s.change++
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// awaitChange waits until something may have changed the models since change
+// number mark, or until ctx ends. While Run runs, what changes with time counts.
+func (s *Sim) awaitChange(ctx context.Context, mark uint64) {
+	for {
+		s.mu.Lock()
+		latest, changed := s.change, s.changed
+		s.mu.Unlock()
+		if latest > mark {
+			return
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -252,6 +282,7 @@ func (s *Sim) makeCheck(ctx context.Context, slots chan struct{}, check model.Ch
 func (s *Sim) due() (due []model.Check, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.tellChange() // time may have done it
 	now := s.clock.Now()
 	for _, world := range s.worlds {
 		due = append(due, world.ChecksDue(now)...)

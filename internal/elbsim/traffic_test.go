@@ -24,7 +24,7 @@ func TestTrafficFollowsTheAPI(t *testing.T) {
 	dial := must(ParseDialMap([]string{"10.0.0.0/8=127.0.0.0/8"}))(t)
 	ended := make(chan dataplane.Entry, 10_000)
 	sim, arn, client := started(t, Options{
-		Check: Prober{Dial: dial}.Check, Speed: 30,
+		Check: Prober{Dial: dial.Dial}.Check, Speed: 30,
 		DataPlane: &dataplane.Options{Dial: dial.Dial, OnEntry: func(e dataplane.Entry) { ended <- e }},
 	})
 	balancers, err := sim.LoadBalancers()

@@ -34,7 +34,7 @@ type env struct {
 	*testing.T
 	ctx       context.Context
 	namespace string
-	sim       *rig.Simulator
+	sim       *elbsim.Running
 }
 
 var namespaces atomic.Int64
@@ -58,7 +58,11 @@ func newEnvAlone(t *testing.T, change ...func(*elbsim.Settings)) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(sim.Stop)
+	t.Cleanup(func() {
+		if err := sim.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
 	e := &env{T: t, ctx: t.Context(), namespace: fmt.Sprintf("test-%d", namespaces.Add(1)), sim: sim}
 	if err := shared.Namespace(e.ctx, e.namespace); err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ type Rig struct {
 
 	executable string
 	dir        string
-	simulator  *Simulator
+	simulator  *elbsim.Running
 	started    atomic.Int64 // processes
 }
 
@@ -100,7 +100,7 @@ func (r *Rig) Stop() error {
 		err = r.World.Stop()
 	}
 	if r.simulator != nil {
-		r.simulator.Stop()
+		err = errors.Join(err, r.simulator.Stop())
 	}
 	return errors.Join(err, os.RemoveAll(r.dir))
 }
