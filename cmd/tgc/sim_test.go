@@ -142,14 +142,24 @@ func TestSimRefusesWrongFlags(t *testing.T) {
 		{"--throttle-code", "Slow"},
 		{"--reregister", "maybe"},
 		{"--seed", "does-not-exist.yaml"},
-		{"--listen", "127.0.0.1:99999"},
-		{"surplus"},
+		{"--log-limit", "0"},
+		{"--latency", "soon"},
+		{"--deregistration-delay", "2h"},
+		{"--speed", "NaN"},
 	} {
 		command := simCommand()
 		command.SilenceErrors, command.SilenceUsage = true, true
 		command.SetArgs(append([]string{"--listen", "127.0.0.1:0"}, arguments...))
-		if err := command.ExecuteContext(t.Context()); err == nil {
+		err := command.ExecuteContext(t.Context())
+		if err == nil {
 			t.Errorf("%q was accepted", arguments)
+			continue
+		}
+		wrong := arguments[1][strings.LastIndex(arguments[1], "=")+1:]
+		for _, part := range []string{arguments[0], wrong} {
+			if text := err.Error(); !strings.Contains(text, part) {
+				t.Errorf("%q: the error does not name %s: %s", arguments, part, text)
+			}
 		}
 	}
 }

@@ -20,6 +20,8 @@ func SetDelay(o *dataplane.Options, text string) (err error) {
 	if !known {
 		return fmt.Errorf("delay %q: there is no %q: want alb or nlb, and register, deregister or health, as in alb.health=1s-2s", text, name)
 	}
-	*into, err = routing.ParseSpread(value)
-	return err
+	if *into, err = routing.ParseSpread(value); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }

@@ -74,6 +74,11 @@ func FuzzForm(f *testing.F) {
 		_ = sim.With(DefaultAccount, DefaultRegion, func(w *model.World, now time.Time) error {
 			_, err := run(form, w, now)
 			w.Next(now)
+			for _, name := range form.ignored() {
+				if form.heeded[name] || strings.Contains(name, ".") {
+					t.Errorf("%q counts as ignored", name)
+				}
+			}
 			return err
 		})
 	})
