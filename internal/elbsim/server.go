@@ -146,7 +146,7 @@ func (f face) serve(ctx context.Context) error {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownGrace)
 		defer cancel()
 		if server.Shutdown(grace) != nil {
-			server.Close() // what is still there is cut off
+			_ = server.Close() // cuts off what is still there; its error is the listener's
 		}
 	})
 	err := server.Serve(f.listener)
