@@ -2,10 +2,12 @@ package elbsim
 
 import (
 	"maps"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -57,6 +59,28 @@ func unheeded(action string, input reflect.Type) []string {
 		ignored[i] = "`" + name + "`"
 	}
 	return ignored
+}
+
+// The scripts and patches of the page's cookbook are accepted as they stand there.
+func TestCookbook(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "simulator.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWire(t, nil)
+	recipes := regexp.MustCompile("\\| `(\\{.*\\})` \\|\n").FindAllStringSubmatch(string(page), -1)
+	for _, recipe := range recipes {
+		method, path := http.MethodPatch, "/settings"
+		if strings.Contains(recipe[1], `"kind"`) {
+			method, path = http.MethodPost, "/faults"
+		}
+		if status := w.admin(t, method, path, recipe[1], nil); status != http.StatusOK {
+			t.Errorf("%s %s: %d", path, recipe[1], status)
+		}
+	}
+	if faults := len(w.sim.Faults()); faults < 7 || len(recipes)-faults < 6 {
+		t.Errorf("the page has %d faults and %d patches", faults, len(recipes)-faults)
+	}
 }
 
 func TestCallsTellWhatIsIgnored(t *testing.T) {

@@ -208,3 +208,85 @@ func TestSDKRetriesAreSeen(t *testing.T) {
 		t.Errorf("got %+v", calls)
 	}
 }
+
+// The calls that Terraform's provider makes for a target group and for a target of
+// it, in its order, as its source has them. Terraform itself is not run.
+func TestSDKCallsOfTerraform(t *testing.T) {
+	t.Parallel()
+	sim, endpoint := served(t, quick())
+	client, ctx := sdk(endpoint, "AKID"), t.Context()
+	_, err := client.DescribeTargetGroups(ctx, &elbv2.DescribeTargetGroupsInput{Names: []string{"web"}})
+	if _, is := errors.AsType[*types.TargetGroupNotFoundException](err); !is {
+		t.Fatalf("got %v", err)
+	}
+	balancer, group := makeGroup(t, client)
+	attributes := map[string]string{
+		"deregistration_delay.timeout_seconds": "30", "load_balancing.algorithm.type": "least_outstanding_requests",
+		"load_balancing.algorithm.anomaly_mitigation": "off", "load_balancing.cross_zone.enabled": "true", "slow_start.duration_seconds": "30",
+		"stickiness.enabled": "true", "stickiness.type": "lb_cookie", "stickiness.lb_cookie.duration_seconds": "3600",
+		"target_group_health.dns_failover.minimum_healthy_targets.count": "1", "target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": "off",
+	}
+	var changes []types.TargetGroupAttribute
+	for key, value := range attributes {
+		changes = append(changes, types.TargetGroupAttribute{Key: aws.String(key), Value: aws.String(value)})
+	}
+	target := []types.TargetDescription{{Id: aws.String("10.0.0.1"), Port: aws.Int32(8080)}}
+	for _, call := range []func() error{
+		func() error {
+			_, err := client.ModifyTargetGroupAttributes(ctx, &elbv2.ModifyTargetGroupAttributesInput{TargetGroupArn: &group, Attributes: changes})
+			return err
+		},
+		func() error {
+			got, err := client.DescribeTargetGroupAttributes(ctx, &elbv2.DescribeTargetGroupAttributesInput{TargetGroupArn: &group})
+			for key, value := range attributes {
+				if err == nil && !holds(got.Attributes, key, value) {
+					t.Errorf("attribute %s is not %s", key, value)
+				}
+			}
+			return err
+		},
+		func() error {
+			_, err := client.DescribeTags(ctx, &elbv2.DescribeTagsInput{ResourceArns: []string{group}})
+			return err
+		},
+		func() error {
+			_, err := client.ModifyTargetGroup(ctx, &elbv2.ModifyTargetGroupInput{
+				TargetGroupArn: &group, HealthCheckEnabled: aws.Bool(true), HealthCheckPath: aws.String("/up"), HealthCheckPort: aws.String("traffic-port"),
+				HealthCheckProtocol: types.ProtocolEnumHttp, Matcher: &types.Matcher{HttpCode: aws.String("200")},
+			})
+			return err
+		},
+		func() error {
+			_, err := client.RegisterTargets(ctx, &elbv2.RegisterTargetsInput{TargetGroupArn: &group, Targets: target})
+			return err
+		},
+		func() error {
+			got, err := client.DescribeTargetHealth(ctx, &elbv2.DescribeTargetHealthInput{TargetGroupArn: &group, Targets: target})
+			if err == nil && len(got.TargetHealthDescriptions) != 1 {
+				t.Errorf("got %+v", got)
+			}
+			return err
+		},
+		func() error {
+			_, err := client.DeregisterTargets(ctx, &elbv2.DeregisterTargetsInput{TargetGroupArn: &group, Targets: target})
+			return err
+		},
+		func() error {
+			_, err := client.DeleteLoadBalancer(ctx, &elbv2.DeleteLoadBalancerInput{LoadBalancerArn: &balancer})
+			return err
+		},
+		func() error {
+			_, err := client.DeleteTargetGroup(ctx, &elbv2.DeleteTargetGroupInput{TargetGroupArn: &group})
+			return err
+		},
+	} {
+		if err := call(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, call := range sim.Calls() {
+		if call.Ignored != nil {
+			t.Errorf("%s: %q made no difference", call.Action, call.Ignored)
+		}
+	}
+}
