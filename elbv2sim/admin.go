@@ -137,6 +137,14 @@ func (a *Admin) Configure(ctx context.Context, change func(*Settings)) error {
 	return a.do(ctx, http.MethodPut, "/settings", settings, nil)
 }
 
+// Budgets tells how many calls of each class every account and region in use may
+// still make. To ask costs none.
+func (a *Admin) Budgets(ctx context.Context) ([]ScopeBudget, error) {
+	var list struct{ Budgets []ScopeBudget }
+	err := a.do(ctx, http.MethodGet, "/budget", nil, &list)
+	return list.Budgets, err
+}
+
 // AddLoadBalancer makes a load balancer and gives its ARN.
 func (a *Admin) AddLoadBalancer(ctx context.Context, balancer LoadBalancer) (arn string, err error) {
 	return a.plant(ctx, "/loadbalancers", balancer)

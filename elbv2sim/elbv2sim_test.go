@@ -89,6 +89,9 @@ func TestTargetsComeAndGo(t *testing.T) {
 	ok(t, sim.AwaitTarget(ctx, "web", "10.0.0.1:8080", elbv2sim.Healthy))
 	ok(t, sim.OverrideHealth(ctx, "web", "10.0.0.1:8080", elbv2sim.Unhealthy))
 	ok(t, sim.AwaitTarget(ctx, group.ARN, "10.0.0.1:8080", elbv2sim.Unhealthy))
+	if forced := must(sim.Group(ctx, "web"))(t).Target("10.0.0.1:8080"); !forced.Forced || forced.Since.IsZero() {
+		t.Errorf("got %+v", forced)
+	}
 	_, err := client.DeregisterTargets(ctx, &elbv2.DeregisterTargetsInput{
 		TargetGroupArn: &group.ARN, Targets: []types.TargetDescription{{Id: aws.String("10.0.0.1"), Port: aws.Int32(8080)}},
 	})
@@ -206,6 +209,10 @@ func TestSettingsChangeAndComeBack(t *testing.T) {
 		return err
 	}
 	ok(t, describe())
+	budgets := must(sim.Budgets(ctx))(t)
+	if len(budgets) != 1 || budgets[0].Region != elbv2sim.DefaultRegion || budgets[0].Buckets[0].Capacity != 1 || budgets[0].Buckets[0].Tokens != 0 {
+		t.Errorf("got %+v", budgets)
+	}
 	if api, is := errors.AsType[smithy.APIError](describe()); !is || api.ErrorCode() != "Throttling" {
 		t.Errorf("got %v", api)
 	}

@@ -124,6 +124,10 @@ type TargetState struct {
 	State       State  `json:"state"`
 	Reason      string `json:"reason,omitempty"`
 	Description string `json:"description,omitempty"`
+	// Since is when the state began, by the simulator's clock.
+	Since time.Time `json:"since"`
+	// Forced tells that an override decides, and not the health checks.
+	Forced bool `json:"forced,omitempty"`
 }
 
 // Target finds a target by address:port. One that is not listed is Absent.
@@ -278,6 +282,23 @@ const (
 type Bucket struct {
 	Capacity  int `json:"capacity"`
 	PerSecond int `json:"perSecond"`
+}
+
+// ScopeBudget is what one account and region may still call. Without throttling
+// there are no buckets.
+type ScopeBudget struct {
+	Account string   `json:"account"`
+	Region  string   `json:"region"`
+	Buckets []Budget `json:"buckets"`
+}
+
+// Budget is a bucket with what is left in it.
+type Budget struct {
+	Class     Class `json:"class"`
+	Capacity  int   `json:"capacity"`
+	PerSecond int   `json:"perSecond"`
+	// Tokens are those left, parts of one included.
+	Tokens float64 `json:"tokens"`
 }
 
 // Quotas bounds what an account may have. Zero means no bound.

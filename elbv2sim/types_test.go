@@ -23,6 +23,7 @@ func TestTypesAreThoseOfTheAdminAPI(t *testing.T) {
 		{callList{}, elbsim.CallList{}},
 		{Fault{}, elbsim.Fault{}},
 		{Settings{}, elbsim.Settings{}},
+		{ScopeBudget{}, elbsim.ScopeBudget{}},
 		{LoadBalancerState{}, dataplane.BalancerView{}},
 		{Traffic{}, dataplane.Entry{}},
 		{TrafficCount{}, elbsim.TrafficCount{}},
