@@ -56,10 +56,11 @@ func (d *door) dismiss(client net.Conn) {
 func (d *door) serveFlow(client net.Conn) {
 	defer d.dismiss(client)
 	e := d.entry()
+	e.Client = client.RemoteAddr().String()
 	defer d.record(&e)
 	arn := d.group()
 	e.Group = arn
-	hash := routing.Hash(client.RemoteAddr().String() + ">" + client.LocalAddr().String())
+	hash := routing.Hash(e.Client + ">" + client.LocalAddr().String())
 	u, group, found := d.node.pick(arn, d.plane.clock.Now(), flow{hash: hash, is: true})
 	if !found {
 		e.Outcome = NoTarget

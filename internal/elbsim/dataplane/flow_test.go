@@ -72,7 +72,7 @@ func TestFlowsStayWithTheirTarget(t *testing.T) {
 	if rest, err := io.ReadAll(c); string(rest) != "bye\n" || err != nil {
 		t.Errorf("got %q, %v", rest, err)
 	}
-	if e := r.entry(); e.Outcome != Forwarded || e.Target != one {
+	if e := r.entry(); e.Outcome != Forwarded || e.Target != one || e.Client != c.LocalAddr().String() {
 		t.Errorf("got %+v", e)
 	}
 }

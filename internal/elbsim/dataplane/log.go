@@ -3,6 +3,8 @@ package dataplane
 import (
 	"sync"
 	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
 // Outcome is how a request or a flow ended.
@@ -35,6 +37,7 @@ type Entry struct {
 	LoadBalancer string    `json:"loadBalancer"`
 	Port         int       `json:"port"`
 	Node         int       `json:"node"`                // from 0
+	Client       string    `json:"client"`              // where it came from, address:port
 	RequestID    string    `json:"requestId,omitempty"` // the header X-Request-Id
 	Method       string    `json:"method,omitempty"`    // empty: a flow
 	Path         string    `json:"path,omitempty"`
@@ -51,6 +54,16 @@ type Entry struct {
 
 // Failed tells whether the client got no answer, or one of a server's errors.
 func (e *Entry) Failed() bool { return e.Outcome != Forwarded || e.Status >= 500 }
+
+// News is what a node has learned of a target.
+type News struct {
+	At           time.Time // real time
+	LoadBalancer string
+	Node         int          // from 0
+	Group        string       // ARN
+	Target       string       // address:port
+	State        target.State // empty: it is gone
+}
 
 // CountKey is what requests and flows are counted by.
 type CountKey struct {

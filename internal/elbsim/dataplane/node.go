@@ -18,6 +18,7 @@ type node struct {
 	zone     string
 	seed     uint64
 	profile  routing.Profile
+	onNews   func(News) // may be nil
 
 	mu        sync.Mutex
 	closed    bool
@@ -111,6 +112,11 @@ func (n *node) advance(now time.Time) (next time.Time) {
 // learn acts on what the node learns of one group. n.mu is held.
 func (n *node) learn(r *route, now time.Time) {
 	for _, e := range r.table.Advance(now) {
+		if n.onNews != nil {
+			n.onNews(News{
+				At: time.Now(), LoadBalancer: n.balancer, Node: n.index, Group: r.group.ARN, Target: e.Key.String(), State: e.State,
+			})
+		}
 		id := upstreamID{group: r.group.ARN, key: e.Key}
 		u, exists := n.upstreams[id]
 		if !exists {

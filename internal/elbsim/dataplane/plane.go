@@ -43,6 +43,9 @@ type Options struct {
 	// OnEntry, if set, is called with each request or flow that ended, from many
 	// goroutines at once. It must not block.
 	OnEntry func(Entry)
+	// OnNews, if set, is called with all that nodes learn, before they act on it.
+	// It must neither block nor call the Plane.
+	OnNews func(News)
 }
 
 // DefaultOptions is AWS as documented or reported; docs/simulator.md says which.
@@ -224,7 +227,7 @@ func (p *Plane) newNode(info Balancer, index int) *node {
 		zone = info.Zones[index%len(info.Zones)]
 	}
 	return &node{
-		balancer: info.Name, kind: info.Type, index: index, zone: zone, seed: p.options.Seed, profile: *profile,
+		balancer: info.Name, kind: info.Type, index: index, zone: zone, seed: p.options.Seed, profile: *profile, onNews: p.options.OnNews,
 		routes: map[string]*route{}, upstreams: map[upstreamID]*upstream{},
 	}
 }

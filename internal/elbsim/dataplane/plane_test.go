@@ -4,7 +4,9 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,6 +69,33 @@ func TestNodesSendUntilTheyHaveLearned(t *testing.T) {
 	})
 	if served == 0 {
 		t.Error("it stopped at once")
+	}
+}
+
+// Each node tells what it learns, in order.
+func TestNodesTellWhatTheyLearn(t *testing.T) {
+	var mu sync.Mutex
+	told := map[int][]target.State{}
+	const address = "10.0.0.1:80"
+	r := newRig(t, model.Application, nil, func(o *Options) {
+		o.Nodes = 2
+		o.OnNews = func(n News) {
+			mu.Lock()
+			defer mu.Unlock()
+			if n.LoadBalancer != "front" || n.Group != "g" || n.Target != address || n.At.IsZero() {
+				t.Errorf("got %+v", n)
+			}
+			told[n.Node] = append(told[n.Node], n.State)
+		}
+	})
+	states := []target.State{target.Initial, target.Healthy, target.Draining, ""}
+	for _, state := range states {
+		r.becomes(address, state)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(told) != 2 || !slices.Equal(told[0], states) || !slices.Equal(told[1], states) {
+		t.Errorf("got %v", told)
 	}
 }
 

@@ -54,7 +54,7 @@ func (d *door) serveRequest(w http.ResponseWriter, r *http.Request) {
 	}
 	defer d.under.Done()
 	e := d.entry()
-	e.Method, e.Path, e.RequestID = r.Method, r.URL.Path, r.Header.Get("X-Request-Id")
+	e.Client, e.Method, e.Path, e.RequestID = r.RemoteAddr, r.Method, r.URL.Path, r.Header.Get("X-Request-Id")
 	defer d.record(&e)
 	e.Group = d.group()
 	u, group, found := d.node.pick(e.Group, d.plane.clock.Now(), flow{})

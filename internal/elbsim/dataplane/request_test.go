@@ -35,7 +35,7 @@ func TestRequestsAreForwardedOnceWithTheirHeaders(t *testing.T) {
 			!strings.HasPrefix(request.Header.Get("X-Amzn-Trace-Id"), "Root=1-") || request.Header.Get("X-Forwarded-Port") != "80" {
 			t.Errorf("got %s %v", request.RequestURI, request.Header)
 		}
-		if e.Reused != (i > 0) || e.Target != address || e.Outcome != Forwarded || e.Status != 201 {
+		if e.Reused != (i > 0) || e.Target != address || e.Outcome != Forwarded || e.Status != 201 || !strings.HasPrefix(e.Client, "127.0.0.1:") {
 			t.Errorf("request %d: got %+v", i, e)
 		}
 	}
