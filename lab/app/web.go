@@ -59,12 +59,22 @@ type webOptions struct {
 //	                           the annotation [ReadyAnnotation]
 //	POST /lab/crash?code=1     exit
 func Web(kill context.Context, c *Container) int {
+	return runWeb(kill, c, func(string, string) {})
+}
+
+// WebReporting is [Web], but calls reached with the X-Request-Id and the name of
+// the pod when a request has arrived, before it is answered.
+func WebReporting(reached func(id, pod string)) App {
+	return func(kill context.Context, c *Container) int { return runWeb(kill, c, reached) }
+}
+
+func runWeb(kill context.Context, c *Container, reached func(id, pod string)) int {
 	options, err := webFlags(c)
 	if err != nil {
 		fmt.Fprintln(c.Output, err)
 		return ExitUsage
 	}
-	w := &web{container: c, options: options, crash: make(chan int, 1)}
+	w := &web{container: c, options: options, reached: reached, crash: make(chan int, 1)}
 	w.ready.Store(!options.unready)
 	w.live.Store(true)
 	if options.startupDelay > 0 {
@@ -121,6 +131,7 @@ func webFlags(c *Container) (webOptions, error) {
 type web struct {
 	container   *Container
 	options     webOptions
+	reached     func(id, pod string)
 	ready, live atomic.Bool
 	crash       chan int
 }
@@ -223,6 +234,8 @@ func (w *web) answer(rw http.ResponseWriter, r *http.Request) {
 	// An app that leaves the body unread makes the server close the
 	// connection, and clients would take that for a lost request.
 	io.Copy(io.Discard, r.Body)
+	id := r.Header.Get("X-Request-Id")
+	w.reached(id, w.container.Pod)
 	latency := w.options.latency
 	if own, err := time.ParseDuration(r.URL.Query().Get("latency")); err == nil {
 		latency = own
@@ -230,7 +243,6 @@ func (w *web) answer(rw http.ResponseWriter, r *http.Request) {
 	if latency > 0 {
 		time.Sleep(latency)
 	}
-	id := r.Header.Get("X-Request-Id")
 	rw.Header().Set("Content-Type", "application/json")
 	rw.Header().Set("X-Pod", w.container.Pod)
 	rw.Header().Set("X-Request-Id", id)

@@ -284,7 +284,7 @@ func TestClasses(t *testing.T) {
 			if !reflect.DeepEqual(r.Classes, want) || r.Sent != 5 {
 				t.Fatalf("%d sent, %v, want 5 of %q: %+v", r.Sent, r.Classes, c.want, r.Losses)
 			}
-			if c.want != "" && (len(r.Losses) != 3 || r.Losses[0].Pod == "" || r.Losses[0].Error == "") {
+			if c.want != "" && (len(r.Losses) != 3 || r.Losses[0].Pod == "" || r.Losses[0].Error == "" || r.Losses[0].From == "") {
 				t.Errorf("losses %+v", r.Losses)
 			}
 		})
@@ -326,7 +326,7 @@ func TestRawClasses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := o.raw(t.Context(), newSchedule(o, targets).next()); got.class != want {
+		if got := o.raw(t.Context(), newSchedule(o, targets).next()); got.class != want || got.from == "" {
 			t.Errorf("%.20q is %q (%v), want %q", answer, got.class, got.err, want)
 		}
 	}

@@ -30,6 +30,8 @@ type answer struct {
 	pod string
 	// reused says that the connection had carried another request before.
 	reused bool
+	// from is where the connection came from, if there was one.
+	from string
 }
 
 // lost is an answer that is none.
@@ -64,9 +66,9 @@ func (w *web) close() {
 
 // exchange sends one request and reads its answer. It ends with ctx.
 func (w *web) exchange(ctx context.Context, a arrival) answer {
-	var reused bool
+	var used httptrace.GotConnInfo
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
+		GotConn: func(info httptrace.GotConnInfo) { used = info },
 	})
 	request, err := w.request(ctx, a)
 	if err != nil {
@@ -78,12 +80,16 @@ func (w *web) exchange(ctx context.Context, a arrival) answer {
 	}
 	// Not by an http.Client: it would follow redirects.
 	response, err := transport.RoundTrip(request)
+	var result answer
 	if err != nil {
-		return answer{class: classify(ctx, err), err: err, reused: reused}
+		result = answer{class: classify(ctx, err), err: err}
+	} else {
+		defer response.Body.Close()
+		result = w.read(ctx, a, response)
 	}
-	defer response.Body.Close()
-	result := w.read(ctx, a, response)
-	result.reused = reused
+	if result.reused = used.Reused; used.Conn != nil {
+		result.from = used.Conn.LocalAddr().String()
+	}
 	return result
 }
 

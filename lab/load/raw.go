@@ -23,6 +23,13 @@ func (o Options) raw(ctx context.Context, a arrival) answer {
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	result := rawOn(ctx, conn, a)
+	result.from = conn.LocalAddr().String()
+	return result
+}
+
+// rawOn makes the exchange on a connection.
+func rawOn(ctx context.Context, conn net.Conn, a arrival) answer {
 	if _, err := io.WriteString(conn, a.id+"\n"); err != nil {
 		return answer{class: classify(ctx, err), err: err}
 	}

@@ -151,7 +151,7 @@ func (r *record) lost(o outcome, s *second) {
 	r.result.Losses = append(r.result.Losses, Loss{
 		ID: o.id, Due: o.due, Sent: o.sent, Ended: o.ended,
 		Kind: o.kind, Target: o.target.name,
-		Class: o.class, Error: o.err.Error(), Pod: o.pod, Reused: o.reused,
+		Class: o.class, Error: o.err.Error(), Pod: o.pod, From: o.from, Reused: o.reused,
 	})
 }
 
@@ -160,7 +160,7 @@ func (r *record) snapshot() Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.result
-	s.UpperBound = upperBound(s.Lost, s.Sent-s.Outstanding)
+	s.UpperBound = UpperBound(s.Lost, s.Sent-s.Outstanding)
 	s.Classes, s.Pods = maps.Clone(s.Classes), maps.Clone(s.Pods)
 	s.Latency, s.Service = r.latency.Latency(), r.service.Latency()
 	s.Punctuality.Lag = r.lag.Latency()

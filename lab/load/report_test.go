@@ -38,11 +38,11 @@ func TestStallsAreNotOmitted(t *testing.T) {
 func TestUpperBound(t *testing.T) {
 	// Exact ones of a Poisson variable: the mean at which so few have 5 %.
 	for lost, exact := range map[int]float64{0: 3, 1: 4.744, 2: 6.296, 10: 16.962, 100: 118.08} {
-		if got := upperBound(lost, 1000) * 1000; got < exact*0.99 || got > exact*1.01 {
+		if got := UpperBound(lost, 1000) * 1000; got < exact*0.99 || got > exact*1.01 {
 			t.Errorf("%d lost: %v, want %v", lost, got, exact)
 		}
 	}
-	if upperBound(0, 0) != 1 || upperBound(0, 1) != 1 {
+	if UpperBound(0, 0) != 1 || UpperBound(0, 1) != 1 {
 		t.Error("nobody knows before there are requests")
 	}
 }

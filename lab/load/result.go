@@ -68,6 +68,8 @@ type Loss struct {
 	Error  string        `json:"error"`
 	// Pod that it reached, if the answer or the [Collector] says so.
 	Pod string `json:"pod,omitempty"`
+	// From is the address and port that its connection came from; empty without one.
+	From string `json:"from,omitempty"`
 	// Reused says that the connection had carried another request before.
 	Reused bool `json:"reused,omitempty"`
 }
@@ -106,9 +108,10 @@ func (p Punctuality) judge() Punctuality {
 	return p
 }
 
-// upperBound is that of a Poisson variable, in the approximation of Wilson and
-// Hilferty, which is good to 1 %.
-func upperBound(lost, of int) float64 {
+// UpperBound is what the probability to lose a request is below, with a confidence
+// of 95 %, if so many of some were lost; see [Result.UpperBound]. It is that of a
+// Poisson variable, in the approximation of Wilson and Hilferty, which is good to 1 %.
+func UpperBound(lost, of int) float64 {
 	if of == 0 {
 		return 1
 	}
