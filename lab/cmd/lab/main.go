@@ -30,6 +30,6 @@ func command() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(benchCommand(), demoCommand(), loadCommand(), trialCommand(), upCommand())
+	root.AddCommand(benchCommand(), demoCommand(), loadCommand(), lossesCommand(), trialCommand(), upCommand())
 	return root
 }
