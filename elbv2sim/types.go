@@ -371,6 +371,7 @@ type Traffic struct {
 	LoadBalancer string    `json:"loadBalancer"`
 	Port         int       `json:"port"`
 	Node         int       `json:"node"`                // from 0
+	Client       string    `json:"client"`              // its address:port
 	RequestID    string    `json:"requestId,omitempty"` // the header X-Request-Id
 	Method       string    `json:"method,omitempty"`    // empty: a flow
 	Path         string    `json:"path,omitempty"`

@@ -118,25 +118,32 @@ func (p *play) run(ctx context.Context) error {
 	if err := p.stage.startLoad(ctx); err != nil {
 		return err
 	}
+	if p.once {
+		return p.runOnce(ctx)
+	}
 	for {
 		for _, act := range acts() {
-			if !p.once && (!rest(ctx, pause) || !p.tour.await(ctx)) {
+			if !rest(ctx, pause) || !p.tour.await(ctx) {
 				return nil
 			}
-			err := p.perform(ctx, act)
-			if ctx.Err() != nil || p.once && err != nil {
-				return err
-			}
-			if err != nil && !p.tour.isPaused() {
+			// Who plays along may keep an act from its end.
+			if err := p.perform(ctx, act); err != nil && ctx.Err() == nil && !p.tour.isPaused() {
 				p.narrator.say("%v", err)
 			}
 		}
-		if p.once {
-			p.narrator.say("\nEach act ended as it should: every ready pod is a healthy target, and nothing else is.")
-			return nil
-		}
 		p.narrator.say("\nThat was all of it. It begins again; play along, or end it with Ctrl-C.")
 	}
+}
+
+// runOnce fails with the first act that does not end as it should.
+func (p *play) runOnce(ctx context.Context) error {
+	for _, act := range acts() {
+		if err := p.perform(ctx, act); err != nil {
+			return err
+		}
+	}
+	p.narrator.say("\nEach act ended as it should: every ready pod is a healthy target, and nothing else is.")
+	return nil
 }
 
 // perform plays one act and returns when it has come about.
