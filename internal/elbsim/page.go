@@ -174,6 +174,8 @@ func whole(age time.Duration) string {
 // took is a latency with the digits that matter.
 func took(d time.Duration) string {
 	switch {
+	case d < time.Millisecond:
+		return fmt.Sprintf("%d µs", d.Microseconds())
 	case d < 10*time.Millisecond:
 		return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
 	case d < time.Second:
@@ -320,7 +322,19 @@ func (s *Sim) balancerViews() (views []dataplane.BalancerView) {
 // trafficView is what runs through the data plane.
 type trafficView struct {
 	Rates, Latency plot.Plot
-	Failures       []dataplane.Entry
+	Failures       []failureView
+}
+
+// failureView is a request that failed.
+type failureView struct{ dataplane.Entry }
+
+// What says how it failed: an answer that was forwarded is a failure if it tells
+// of one.
+func (f failureView) What() string {
+	if f.Outcome == dataplane.Forwarded {
+		return "target's error"
+	}
+	return string(f.Outcome)
 }
 
 // trafficSeries sorts the outcomes into few enough kinds to be told apart in a
@@ -342,11 +356,14 @@ func (s *Sim) trafficView() *trafficView {
 		return nil
 	}
 	seconds := s.traffic.plane.Seconds()
-	return &trafficView{
-		Rates:    plot.Plot{ID: "rates", Title: "Requests per second", Unit: "/s", Form: plot.Stacked, Series: rates(seconds)},
-		Latency:  plot.Plot{ID: "latency", Title: "Latency of requests, real time", Unit: "ms", Series: latencies(seconds)},
-		Failures: s.traffic.plane.Failures(shownFailures),
+	view := &trafficView{
+		Rates:   plot.Plot{ID: "rates", Title: "Requests per second", Unit: "/s", Form: plot.Stacked, Series: rates(seconds)},
+		Latency: plot.Plot{ID: "latency", Title: "Latency of requests, real time", Unit: "ms", Series: latencies(seconds)},
 	}
+	for _, entry := range s.traffic.plane.Failures(shownFailures) {
+		view.Failures = append(view.Failures, failureView{entry})
+	}
+	return view
 }
 
 func rates(seconds []dataplane.Second) []plot.Series {

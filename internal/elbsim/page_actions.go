@@ -57,7 +57,7 @@ func (s *Sim) doFault(r *http.Request) (string, error) {
 	if text := value(r, "duration"); text != "" {
 		duration, err := time.ParseDuration(text)
 		if err != nil || duration < 0 {
-			return "", fmt.Errorf("how long it hangs %q: want a number with its unit, such as 5s or 500ms, or nothing to hang until the client leaves", text)
+			return "", fmt.Errorf("hang for %q: want a number with its unit, such as 5s or 500ms, or nothing to hang until the client leaves", text)
 		}
 		f.Duration = Duration(duration)
 	}

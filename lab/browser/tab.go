@@ -219,16 +219,20 @@ func (tab *Tab) text() string {
 	return text
 }
 
-// Overflows lists the elements that make the page wider than its window, as
-// paths of tags; none if it fits.
+// Overflows lists the elements that make the page wider than its window, each with
+// what it is in; none if it fits. What scrolls inside of something else is no part
+// of that.
 func (tab *Tab) Overflows() []string {
 	tab.t.Helper()
 	var wide []string
 	tab.Eval(`(() => {
 		const room = document.documentElement.clientWidth;
 		if (document.documentElement.scrollWidth <= room) return [];
-		return [...document.querySelectorAll("body *")].filter((e) => e.getBoundingClientRect().right > room + 0.5)
-			.map((e) => (e.parentElement.id || e.parentElement.tagName) + ">" + e.tagName + "." + e.className);
+		const scrolls = (e) => e && (getComputedStyle(e).overflowX !== "visible" || scrolls(e.parentElement));
+		const name = (e) => e.tagName.toLowerCase() + (e.getAttribute("id") ? "#" + e.getAttribute("id") : "");
+		return [...document.querySelectorAll("body *")]
+			.filter((e) => e.getBoundingClientRect().right > room + 0.5 && !scrolls(e.parentElement))
+			.map((e) => name(e.parentElement) + " > " + name(e));
 	})()`, &wide)
 	return wide
 }

@@ -53,6 +53,9 @@ func (c canvas) y(v float64) float64 {
 
 // axes draws the grid with its labels: values at the left, seconds ago below.
 func (c canvas) axes(b *strings.Builder, p Plot) {
+	if p.Unit != "" {
+		fmt.Fprintf(b, `<text x="%g" y="%g" text-anchor="end">%s</text>`, left-6, top-14, text(p.Unit))
+	}
 	for v := 0.0; v <= c.ceiling*(1+1e-9); v += c.step {
 		class := "grid"
 		if v == 0 {
@@ -60,7 +63,7 @@ func (c canvas) axes(b *strings.Builder, p Plot) {
 		}
 		y := c.y(v)
 		fmt.Fprintf(b, `<line class="%s" x1="%g" y1="%.2f" x2="%g" y2="%.2f"/>`, class, left, y, width-right, y)
-		fmt.Fprintf(b, `<text x="%g" y="%.2f" text-anchor="end">%s</text>`, left-6, y+4, text(number(v)+unit(p.Unit)))
+		fmt.Fprintf(b, `<text x="%g" y="%.2f" text-anchor="end">%s</text>`, left-6, y+4, number(v))
 	}
 	span := time.Duration(c.n-1) * p.Step
 	step := time.Duration(niceStep(span.Seconds()/5) * float64(time.Second))
@@ -163,9 +166,9 @@ func (p Plot) legend(b *strings.Builder) {
 	if len(p.Series) < 2 {
 		return
 	}
-	column := (width - left - right) / 3
+	const column = width / 3
 	for k, s := range p.Series {
-		x, y := left+float64(k%3)*column, height-16+float64(k/3)*13
+		x, y := 4+float64(k%3)*column, height-20+float64(k/3)*16
 		if p.Form == Stacked {
 			p.bar(b, k, box{x: x, y: y - 8, w: 14, h: 9})
 		} else {

@@ -55,9 +55,9 @@ const maxValue = 1e15
 // The picture, in its own units. Its width fits a phone without making the text
 // too small to read.
 const (
-	width, height = 480.0, 220.0
-	left, right   = 52.0, 12.0
-	top, bottom   = 14.0, 46.0
+	width, height = 400.0, 215.0
+	left, right   = 48.0, 8.0
+	top, bottom   = 26.0, 56.0
 )
 
 // SVG draws the plot. It is the same for equal plots. Where no value is known it
