@@ -87,6 +87,9 @@ func TestSimServesWhatItsFlagsAndFileSay(t *testing.T) {
 	if field(ready, "admin") != field(ready, "endpoint")+elbsim.AdminPath {
 		t.Errorf("got %q", ready)
 	}
+	if page := get(t, field(ready, "page")); field(ready, "page") != field(ready, "admin")+"/" || !strings.Contains(page, "<h1>Simulator</h1>") {
+		t.Errorf("got %q and %s", ready, page)
+	}
 	settings := get(t, field(ready, "admin")+"/settings")
 	for _, part := range []string{`"fixed":"2ms"`, `"throttleCode":"ThrottlingException"`, `"describe":{"capacity":7,"perSecond":2}`} {
 		if !strings.Contains(settings, part) {
@@ -115,6 +118,8 @@ func TestSimTellsWhereItListens(t *testing.T) {
 }
 
 func TestSimAdminOnItsOwnAddress(t *testing.T) {
+	var events *http.Response
+	t.Cleanup(func() { events.Body.Close() })
 	lines := startSim(t, "--admin-listen", "127.0.0.1:0", "--health-checks", "none")
 	ready := lines[0]
 	if got := get(t, field(ready, "admin")+"/faults"); !strings.Contains(got, `"faults":[]`) {
@@ -122,6 +127,17 @@ func TestSimAdminOnItsOwnAddress(t *testing.T) {
 	}
 	if got := get(t, field(ready, "endpoint")+elbsim.AdminPath+"/faults"); !strings.Contains(got, "InvalidAction") {
 		t.Errorf("the AWS face serves the admin API: %s", got)
+	}
+	// The stream stays open until the simulator was stopped, which it does not hold up.
+	r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, field(ready, "page")+"events", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if events, err = http.DefaultClient.Do(r); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(events.Body).ReadString('\n'); err != nil || !strings.HasPrefix(line, "event: ") {
+		t.Errorf("got %q, %v", line, err)
 	}
 }
 

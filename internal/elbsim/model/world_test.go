@@ -515,3 +515,89 @@ func TestTagsAndAttributes(t *testing.T) {
 	_, err = f.Tags(epoch, []string{strings.Replace(f.arn, "web", "nope", 1)})
 	wantCode(t, err, "TargetGroupNotFound", "")
 }
+
+func TestTargetsTellSinceWhenTheirStateHolds(t *testing.T) {
+	for name, c := range map[string]struct {
+		lag time.Duration
+		// what is seen at a moment, as state@since
+		seen map[time.Duration]string
+	}{
+		"at once": {0, map[time.Duration]string{
+			0: "initial@0s", 2 * time.Second: "initial@0s", 10 * time.Second: "healthy@10s", 60 * time.Second: "unhealthy@1m0s forced",
+			90 * time.Second: "draining@1m30s",
+		}},
+		"lagging": {5 * time.Second, map[time.Duration]string{
+			5 * time.Second: "initial@0s", 14 * time.Second: "initial@0s", 15 * time.Second: "healthy@10s", 70 * time.Second: "unhealthy@1m0s forced",
+			94 * time.Second: "unhealthy@1m0s", 95 * time.Second: "draining@1m30s",
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, "HTTP", func(config *Config) { config.VisibilityLag = c.lag })
+			key, _ := target.ParseKey(a80)
+			steps := map[time.Duration]func(time.Duration){
+				0:                func(d time.Duration) { f.register(d, a80) },
+				10 * time.Second: func(d time.Duration) { f.check(d, Passed) },
+				60 * time.Second: func(d time.Duration) {
+					if err := f.Override(at(d), f.arn, key, target.Unhealthy); err != nil {
+						t.Fatal(err)
+					}
+				},
+				90 * time.Second: func(d time.Duration) { f.deregister(d, a80) },
+			}
+			for d := time.Duration(0); d <= 95*time.Second; d += time.Second {
+				if step := steps[d]; step != nil {
+					step(d)
+				}
+				if want := c.seen[d]; want != "" && f.since(d) != want {
+					t.Errorf("at %v: got %s, want %s", d, f.since(d), want)
+				}
+			}
+		})
+	}
+}
+
+// since spells out the only target of the group: state@since.
+func (f fixture) since(d time.Duration) string {
+	f.t.Helper()
+	views, err := f.Targets(at(d), f.arn)
+	if err != nil || len(views) != 1 {
+		f.t.Fatalf("at %v: got %v, %v", d, views, err)
+	}
+	text := fmt.Sprintf("%s@%v", views[0].Health.State, views[0].Since.Sub(epoch))
+	if views[0].Forced {
+		text += " forced"
+	}
+	return text
+}
+
+func TestBudgetsTellWhatIsLeftAndTakeNothing(t *testing.T) {
+	w := New(DefaultConfig("eu-central-1", "123456789012"))
+	left := func(d time.Duration) string {
+		var words []string
+		for _, b := range w.Budgets(at(d)) {
+			words = append(words, fmt.Sprintf("%s %.2f/%d", b.Class, b.Tokens, b.Capacity))
+		}
+		return strings.Join(words, ", ")
+	}
+	want := func(d time.Duration, want string) {
+		t.Helper()
+		for range 2 {
+			if got := left(d); got != want {
+				t.Errorf("at %v: got %s, want %s", d, got, want)
+			}
+		}
+	}
+	want(0, "registration 20.00/20, describe 40.00/40, mutating 20.00/20, total 40.00/40")
+	for range 3 {
+		if err := w.Admit(epoch, "RegisterTargets"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(0, "registration 17.00/20, describe 40.00/40, mutating 20.00/20, total 37.00/40")
+	want(100*time.Millisecond, "registration 17.40/20, describe 40.00/40, mutating 20.00/20, total 38.00/40")
+	want(time.Minute, "registration 20.00/20, describe 40.00/40, mutating 20.00/20, total 40.00/40")
+	w.Reconfigure(at(time.Minute), Config{Buckets: map[Class]Bucket{ClassTotal: {Capacity: 1, PerSecond: 1}}})
+	want(time.Minute, "total 1.00/1")
+	w.Reconfigure(at(time.Minute), Config{})
+	want(time.Minute, "")
+}
