@@ -233,7 +233,6 @@ func TestLatestCalls(t *testing.T) {
 	for _, action := range []string{"a", "b", "a", "b", "a", "b"} {
 		l.begin(Call{Action: action})
 	}
-	any := func(*Call) bool { return true }
 	for name, c := range map[string]struct {
 		n      int
 		filter callFilter
@@ -256,7 +255,7 @@ func TestLatestCalls(t *testing.T) {
 		t.Errorf("got %d", l.size())
 	}
 	l.clear()
-	if got := l.latest(10, any); len(got) != 0 || l.size() != 0 {
+	if got := l.latest(10, callFilter{}.selects); len(got) != 0 || l.size() != 0 {
 		t.Errorf("got %v", got)
 	}
 }

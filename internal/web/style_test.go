@@ -74,6 +74,7 @@ func TestContrast(t *testing.T) {
 	}
 	for _, state := range []string{"good", "bad", "wait", "leave", "idle"} {
 		pairs[[2]string{state, state + "-soft"}] = 4.5
+		pairs[[2]string{state, "panel"}] = 4.5
 	}
 	for _, series := range []string{"s1", "s2", "s3", "s4", "s5", "s6"} {
 		pairs[[2]string{series, "panel"}] = 3 // graphics

@@ -306,7 +306,8 @@ func (e *events) region(t *testing.T, id string) string {
 // until waits for a region to hold some text.
 func (e *events) until(t *testing.T, id, part string) {
 	t.Helper()
-	for !strings.Contains(e.region(t, id), part) { //nolint:revive // region waits
+	for shown := ""; !strings.Contains(shown, part); {
+		shown = e.region(t, id)
 	}
 }
 
