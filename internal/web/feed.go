@@ -14,9 +14,6 @@ import (
 // on its own.
 const maxFeeds = 32
 
-// writeTimeout is how long a browser may take nothing before it is left alone.
-const writeTimeout = 30 * time.Second
-
 // feed renders the regions of a page for all who watch it with one query, as
 // long as there is anybody.
 type feed struct {
@@ -185,7 +182,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	stream := stream{w: w, control: http.NewResponseController(w)}
+	stream := stream{w: w, control: http.NewResponseController(w), stall: p.stall}
 	beat := time.NewTicker(p.beat)
 	defer beat.Stop()
 	more, err := true, stream.send("alive", nil)
@@ -205,6 +202,7 @@ func (p *Page) serveEvents(w http.ResponseWriter, r *http.Request) {
 type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	stall   time.Duration
 }
 
 // forward sends what is pending for v.
@@ -230,7 +228,7 @@ func (s stream) send(event string, data any) error {
 		return err
 	}
 	// A writer that cannot do this has no sockets either, as in tests.
-	_ = s.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = s.control.SetWriteDeadline(time.Now().Add(s.stall))
 	if _, err := fmt.Fprintf(s.w, "event: %s\ndata: %s\n\n", event, encoded); err != nil {
 		return err
 	}

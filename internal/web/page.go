@@ -51,6 +51,7 @@ type Page struct {
 	options Options
 	handler http.Handler
 	beat    time.Duration // between two signs of life
+	stall   time.Duration // how long a browser may take nothing before it is left alone
 
 	mu     sync.Mutex // guards what follows
 	closed bool
@@ -68,7 +69,7 @@ func NewPage(options Options) (*Page, error) {
 			return nil, fmt.Errorf("page: there is no template %q", name)
 		}
 	}
-	p := &Page{options: options, beat: 5 * time.Second, feeds: map[string]*feed{}}
+	p := &Page{options: options, beat: 5 * time.Second, stall: 30 * time.Second, feeds: map[string]*feed{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.serveWhole)
 	mux.HandleFunc("GET /events", p.serveEvents)

@@ -422,7 +422,8 @@ func TestTroubleIsToldAndGetsOver(t *testing.T) {
 func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	const states = 16 // more than sockets buffer
 	w := &world{name: "first"}
-	_, base := newPage(t, w)
+	p, base := newPage(t, w)
+	p.stall = time.Hour // the slow one is not to be left alone here
 	slow, quick := open(t, base+"events"), open(t, base+"events")
 	bulk := strings.Repeat("x", 1<<19) // which the page holds twice
 	for i := range states {
@@ -441,6 +442,27 @@ func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	}
 	if seen > states {
 		t.Errorf("the slow viewer was sent all %d states", seen)
+	}
+}
+
+// TestDeadViewerIsLeftAlone: one that takes nothing for too long loses its stream,
+// and its feed ends.
+func TestDeadViewerIsLeftAlone(t *testing.T) {
+	w := &world{name: strings.Repeat("x", 1<<19)}
+	p, base := newPage(t, w)
+	p.stall = time.Millisecond
+	s := open(t, base+"events") // and never reads
+	watched := func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.feeds) > 0
+	}
+	for i := 0; watched(); i++ {
+		w.set(strings.Repeat("x", 1<<19)+string(rune('a'+i%26)), nil)
+		time.Sleep(time.Millisecond)
+	}
+	if s.response.StatusCode != 200 {
+		t.Errorf("got %d", s.response.StatusCode)
 	}
 }
 
