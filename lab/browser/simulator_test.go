@@ -43,7 +43,7 @@ func startSimulator(t *testing.T, address string, speed float64) *simulator {
 	plane := dataplane.DefaultOptions()
 	plane.Range, plane.Dial = netip.MustParsePrefix("127.0.0.1/32"), dial.Dial
 	sim, err := elbsim.New(elbsim.Options{
-		Check: elbsim.Prober{Dial: dial}.Check, DataPlane: &plane, Speed: speed,
+		Check: elbsim.Prober{Dial: dial.Dial}.Check, DataPlane: &plane, Speed: speed,
 		Seed: elbsim.Seed{Groups: []elbsim.SeedGroup{
 			{Name: "web", Port: 8080, LoadBalancer: "front", Targets: s.targets},
 			{Name: "mail", Protocol: "TCP", Port: 25, LoadBalancer: "post", Targets: []string{"10.2.0.1:25"}},

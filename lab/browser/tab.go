@@ -245,7 +245,7 @@ func (tab *Tab) Screenshot(path string) {
 	beyond := true
 	picture, err := chromedp.Run(ctx, func(ctx context.Context, target *chromedp.Target) ([]byte, error) {
 		shot, err := cdp.Call(ctx, target, page.CaptureScreenshot, page.CaptureScreenshotParams{CaptureBeyondViewport: &beyond})
-		return []byte(shot.Data), err
+		return shot.Data, err
 	})
 	tab.must("taking a picture", err)
 	tab.must("writing it", os.WriteFile(path, picture, 0o600))
