@@ -62,6 +62,8 @@ const shopContent = `{{define "title"}}Shop{{end}}
 {{define "main"}}
 <section class="panel"><h2>Items</h2><div id="items">{{template "items" .}}</div></section>
 <section class="panel"><h2>More</h2>
+<table><thead><tr><th>Class of calls</th><th class="number">Calls left</th><th>Share</th><th class="number">Refilled</th></tr></thead>
+<tbody><tr><th scope="row">registration</th><td class="number">20 of 20</td><td><meter value="1" aria-label="Left"></meter></td><td class="number">10/s</td></tr></tbody></table>
 <form class="fields" method="post" action="do/add" data-live><label>Item <input name="item"></label><button>Add</button><output></output></form></section>
 {{end}}
 {{define "items"}}<details id="open"><summary>{{len .}} items</summary>
@@ -150,6 +152,9 @@ func forms(t *testing.T, b *browser.Browser) {
 	tab.Wait(`document.querySelector("form output").innerText === "Added tea."`)
 	tab.WaitText("items", "1 items")
 	tab.Click("1 items")
+	if wrong := tab.Audit(); len(wrong) > 0 {
+		t.Errorf("got %q", wrong)
+	}
 	tab.Click("Remove tea")
 	tab.WaitText("outcome", "Removed tea.")
 	noProblems(t, tab)
