@@ -18,6 +18,7 @@ type door struct {
 	plane    *Plane
 	balancer *balancer
 	node     *node
+	dnsName  string
 	port     int // in AWS
 	listener net.Listener
 	groups   atomic.Pointer[[]string] // ARNs
@@ -45,6 +46,8 @@ func (d *door) open() {
 	d.server = &http.Server{
 		Handler:           http.HandlerFunc(d.serveRequest),
 		BaseContext:       func(net.Listener) context.Context { return d.ctx },
+		ConnContext:       d.rememberConnected,
+		MaxHeaderBytes:    2 * maxRequestHead, // what is larger than AWS takes is answered as AWS does
 		ReadHeaderTimeout: d.dialer().idle,
 		IdleTimeout:       d.dialer().idle,
 		ErrorLog:          log.New(io.Discard, "", 0), // the access log tells more

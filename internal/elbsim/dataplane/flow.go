@@ -2,9 +2,7 @@ package dataplane
 
 import (
 	"errors"
-	"io"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/routing"
@@ -22,26 +20,23 @@ func (d *door) acceptFlows() {
 			time.Sleep(time.Millisecond) // out of files: others will close theirs
 			continue
 		}
-		if !d.admit(client) {
+		if !d.begin() {
 			client.Close()
 			return
 		}
+		d.admit(client)
 		go d.serveFlow(client)
 	}
 }
 
-// admit counts a flow in, so that close finds its connection.
-func (d *door) admit(client net.Conn) bool {
-	if !d.begin() {
-		return false
-	}
+// admit makes close find a client's connection. Who admits it dismisses it.
+func (d *door) admit(client net.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.flows[client] = struct{}{}
 	if d.closed {
 		client.Close()
 	}
-	return true
 }
 
 func (d *door) dismiss(client net.Conn) {
@@ -49,23 +44,37 @@ func (d *door) dismiss(client net.Conn) {
 	delete(d.flows, client)
 	d.mu.Unlock()
 	client.Close()
-	d.under.Done()
 }
 
 // serveFlow splices one connection with one target for its whole life.
 func (d *door) serveFlow(client net.Conn) {
+	defer d.under.Done()
 	defer d.dismiss(client)
 	e := d.entry()
 	e.Client = client.RemoteAddr().String()
-	defer d.record(&e)
-	arn := d.group()
-	e.Group = arn
+	untold := d.carry(client, &e)
+	d.record(&e)
+	switch {
+	case untold && e.Outcome == Cut:
+		awaitPacket(client, d.plane.clock.Timeout(probeInterval))
+	case untold:
+		awaitPacket(client, 0)
+	}
+	if e.Outcome != Forwarded {
+		reset(client)
+	}
+}
+
+// carry carries a flow to its end. Untold means that the client does not know of
+// it: a Network Load Balancer forgets a flow without a word, and answers what
+// comes later with a RST.
+func (d *door) carry(client net.Conn, e *Entry) (untold bool) {
+	e.Group = d.group()
 	hash := routing.Hash(e.Client + ">" + client.LocalAddr().String())
-	u, group, found := d.node.pick(arn, d.plane.clock.Now(), flow{hash: hash, is: true})
+	u, group, found := d.node.pick(e.Group, d.plane.clock.Now(), flow{hash: hash, is: true})
 	if !found {
 		e.Outcome = NoTarget
-		reset(client)
-		return
+		return false
 	}
 	defer d.node.release(u)
 	e.Target = u.key.String()
@@ -75,90 +84,42 @@ func (d *door) serveFlow(client net.Conn) {
 		if c != nil {
 			e.Outcome = Cut
 		}
-		reset(client)
-		return
+		return false
 	}
 	defer u.drop(c)
-	err = splice(client, c, c.limit)
-	if u.wasCut(c) {
+	e.Outcome = splice(end{client, client}, end{c.Conn, c.Conn}, c.limit)
+	how := u.ended(c)
+	if how != running {
 		e.Outcome = Cut
-	} else if err != nil {
-		e.Outcome = failure(err, true)
 	}
-	if e.Outcome != Forwarded {
-		reset(client)
+	if e.Outcome == ClientGone || e.Outcome == IdleTimeout {
+		reset(c.Conn)
 	}
+	return how == forgotten || e.Outcome == IdleTimeout
 }
 
-// reset makes the end of a connection look to its client as if the target had
-// sent a RST.
-func reset(client net.Conn) {
-	if tcp, is := client.(*net.TCPConn); is {
-		_ = tcp.SetLinger(0) // fails only if it is closed already
-	}
-	client.Close()
-}
+// probeInterval is how often a client makes sure that the other end is there, as
+// programs in Go do: such a probe is a packet that is answered with a RST.
+const probeInterval = 15 * time.Second
 
-// splice copies both ways until both are done, one failed, or nothing moved for
-// the limit. The error is that of the target's side or of silence; a client that leaves is
-// none.
-func splice(client net.Conn, target *conn, limit time.Duration) error {
-	until := time.Now().Add(limit)
-	if err := errors.Join(client.SetDeadline(until), target.SetDeadline(until)); err != nil {
-		return err
+// awaitPacket returns when something comes from the client, or its end does, and
+// after the limit if it is not zero.
+func awaitPacket(client net.Conn, limit time.Duration) {
+	until := time.Time{}
+	if limit > 0 {
+		until = time.Now().Add(limit)
 	}
-	var both sync.WaitGroup
-	var failed error
-	both.Go(func() {
-		_, err := io.Copy(writerOnly{client}, lively{target.Conn, client, limit})
-		if err != nil {
-			failed = err
-			reset(client)
-			target.Close()
-		}
-		halfClose(client)
-	})
-	_, err := io.Copy(writerOnly{target.Conn}, lively{client, target.Conn, limit})
-	if err != nil {
-		reset(client)
-		target.Close()
-	}
-	halfClose(target.Conn)
-	both.Wait()
-	if timedOut(err) {
-		return err // nothing moved, whichever side noticed first
-	}
-	if errors.Is(failed, net.ErrClosed) {
-		return nil
-	}
-	return failed
-}
-
-// writerOnly hides what io.Copy would use to pass lively by.
-type writerOnly struct{ io.Writer }
-
-// lively reads from a side; each read counts as a sign of life of both.
-type lively struct {
-	from, other net.Conn
-	limit       time.Duration
-}
-
-func (l lively) Read(p []byte) (int, error) {
-	n, err := l.from.Read(p)
-	if n > 0 {
-		until := time.Now().Add(l.limit)
-		if l.from.SetDeadline(until) != nil || l.other.SetDeadline(until) != nil {
-			return n, net.ErrClosed
-		}
-	}
-	return n, err
-}
-
-// halfClose tells the other end that no more comes.
-func halfClose(c net.Conn) {
-	if half, can := c.(interface{ CloseWrite() error }); can {
-		_ = half.CloseWrite() // fails if it is closed already
+	if client.SetDeadline(until) != nil {
 		return
+	}
+	_, _ = client.Read(make([]byte, 1)) // whatever it is
+}
+
+// reset makes the end of a connection look to its peer as if the other end of the
+// flow had sent a RST.
+func reset(c net.Conn) {
+	if tcp, is := c.(*net.TCPConn); is {
+		_ = tcp.SetLinger(0) // fails only if it is closed already
 	}
 	c.Close()
 }

@@ -77,27 +77,70 @@ func TestFlowsStayWithTheirTarget(t *testing.T) {
 	}
 }
 
-func TestFlowsAreCutWhereAttributesSaySo(t *testing.T) {
-	for attribute, last := range map[string]target.State{
-		"deregistration_delay.connection_termination.enabled":          "",
-		"target_health_state.unhealthy.connection_termination.enabled": target.Unhealthy,
-	} {
-		for _, on := range []string{"true", "false"} {
-			r := newRig(t, model.Network, map[string]string{attribute: on}, nil)
-			address := echoing(t, "one")
-			r.becomes(address, target.Healthy)
-			c := r.dial()
-			say(c, "hi")
-			r.becomes(address, last)
-			answer := say(c, "still")
-			if (answer == "") != (on == "true") {
-				t.Errorf("%s=%s: got %q", attribute, on, answer)
+// With connection termination a flow ends with the deregistration delay; without,
+// it outlives that.
+func TestFlowsAreCutAtTheDelayWhereTheGroupSaysSo(t *testing.T) {
+	for _, on := range []string{"true", "false"} {
+		r := newRig(t, model.Network, map[string]string{"deregistration_delay.connection_termination.enabled": on}, nil)
+		address := echoing(t, "one")
+		r.becomes(address, target.Healthy)
+		c := r.dial()
+		say(c, "hi")
+		r.becomes(address, target.Draining)
+		if got := say(c, "still"); got != "one still\n" {
+			t.Errorf("%s: while it drains: got %q", on, got)
+		}
+		r.becomes(address, "")
+		if on == "true" {
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("got %v", err)
 			}
-			if on == "true" && r.entry().Outcome != Cut {
-				t.Errorf("%s: not recorded as cut", attribute)
+			if e := r.entry(); e.Outcome != Cut {
+				t.Errorf("got %+v", e)
 			}
+		} else if got := say(c, "after"); got != "one after\n" {
+			t.Errorf("got %q", got)
 		}
 	}
+}
+
+// A flow to a target that turned unhealthy ends, without a word: what the client
+// sends next is answered with a RST.
+func TestFlowsToUnhealthyTargetsAreForgotten(t *testing.T) {
+	for _, test := range []struct {
+		on    string
+		other bool
+		cut   bool
+	}{{"true", true, true}, {"false", true, false}, {"true", false, false}} {
+		r := newRig(t, model.Network, map[string]string{"target_health_state.unhealthy.connection_termination.enabled": test.on}, nil)
+		address := echoing(t, "one")
+		r.becomes(address, target.Healthy)
+		c := r.dial()
+		say(c, "hi")
+		if test.other { // else the load balancer fails open
+			r.becomes(echoing(t, "two"), target.Healthy)
+		}
+		r.becomes(address, target.Unhealthy)
+		if test.cut {
+			if e := r.entry(); e.Outcome != Cut {
+				t.Errorf("got %+v", e)
+			}
+			expectSilence(t, c)
+		}
+		if answer := say(c, "still"); (answer == "") != test.cut {
+			t.Errorf("%+v: got %q", test, answer)
+		}
+	}
+}
+
+// expectSilence fails if the connection says anything, its end included.
+func expectSilence(t *testing.T, c net.Conn) {
+	t.Helper()
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	if _, err := c.Read(make([]byte, 1)); !timedOut(err) {
+		t.Errorf("the client was told: %v", err)
+	}
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
 }
 
 func TestFlowsWithoutATargetAreReset(t *testing.T) {
@@ -124,14 +167,18 @@ func TestFlowsWithoutATargetAreReset(t *testing.T) {
 	}
 }
 
-func TestIdleFlowsEnd(t *testing.T) {
+// A flow in which nothing moves for long ends without a word to the client: what
+// it sends next is answered with a RST.
+func TestIdleFlowsAreForgotten(t *testing.T) {
 	r := newRig(t, model.Network, nil, func(o *Options) { o.NLBIdle = 30 * time.Millisecond })
 	r.becomes(echoing(t, "one"), target.Healthy)
-	_, err := r.dial().Read(make([]byte, 1))
-	if !errors.Is(err, syscall.ECONNRESET) {
-		t.Errorf("got %v", err)
-	}
-	if e := r.entry(); e.Outcome != ResponseTimeout {
+	c := r.dial()
+	if e := r.entry(); e.Outcome != IdleTimeout {
 		t.Errorf("got %+v", e)
+	}
+	expectSilence(t, c)
+	_, _ = c.Write([]byte("hello?\n"))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v", err)
 	}
 }

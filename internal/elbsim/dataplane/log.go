@@ -24,9 +24,16 @@ const (
 	Reset Outcome = "reset"
 	// ResponseTimeout: the target fell silent. 504.
 	ResponseTimeout Outcome = "response-timeout"
+	// IdleTimeout: nothing moved in a flow, either way.
+	IdleTimeout Outcome = "idle-timeout"
+	// ClientTimeout: the client stopped in the midst of its request. 408.
+	ClientTimeout Outcome = "client-timeout"
+	// Rejected: the request is not one that a load balancer forwards. 400, 405,
+	// 414 or 463.
+	Rejected Outcome = "rejected"
 	// Cut: the load balancer ended it, as when the deregistration delay was over. 502.
 	Cut Outcome = "cut"
-	// ClientGone: the client left. 460.
+	// ClientGone: the client left, a flow's by a RST. 460.
 	ClientGone Outcome = "client-gone"
 )
 

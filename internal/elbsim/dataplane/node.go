@@ -19,6 +19,7 @@ type node struct {
 	seed     uint64
 	profile  routing.Profile
 	onNews   func(News) // may be nil
+	closeLag time.Duration
 
 	mu        sync.Mutex
 	closed    bool
@@ -28,9 +29,10 @@ type node struct {
 
 // route is what a node knows of one group, and whose turn it is.
 type route struct {
-	group Group
-	table *routing.Table
-	turn  uint64
+	group  Group
+	policy routing.Policy
+	table  *routing.Table
+	turn   uint64
 }
 
 type upstreamID struct {
@@ -47,7 +49,7 @@ func (n *node) close() {
 	defer n.mu.Unlock()
 	n.closed = true
 	for _, u := range n.upstreams {
-		u.cutAll()
+		u.cutAll(cutOff)
 	}
 }
 
@@ -64,21 +66,22 @@ func (n *node) follow(groups map[string]Group, latest map[string]map[target.Key]
 	}
 	for arn, group := range groups {
 		if r, exists := n.routes[arn]; exists {
-			r.group = group
+			r.group, r.policy = group, group.policy()
 			continue
 		}
 		table := routing.NewTable(n.seed, n.name(), n.zone, n.profile)
 		for _, change := range latest[arn] {
 			table.Tell(change)
 		}
-		n.routes[arn] = &route{group: group, table: table, turn: routing.Hash(fmt.Sprintf("%d/%s/%s", n.seed, n.name(), arn))}
+		turn := routing.Hash(fmt.Sprintf("%d/%s/%s", n.seed, n.name(), arn))
+		n.routes[arn] = &route{group: group, policy: group.policy(), table: table, turn: turn}
 	}
 }
 
 func (n *node) cutGroup(arn string) {
 	for id, u := range n.upstreams {
 		if id.group == arn {
-			u.cutAll()
+			u.cutAll(cutOff)
 			n.forget(id, u)
 		}
 	}
@@ -123,8 +126,10 @@ func (n *node) learn(r *route, now time.Time) {
 			continue
 		}
 		switch {
-		case e.State == "" && r.group.cutsWhenGone(n.kind), e.State == target.Unhealthy && r.group.cutsWhenUnhealthy(n.kind):
-			u.cutAll()
+		case e.State == "" && r.group.cutsWhenGone(n.kind):
+			u.cutAll(cutOff)
+		case e.State == target.Unhealthy && r.group.cutsWhenUnhealthy(n.kind) && !r.table.FailsOpen(r.policy):
+			u.cutAll(forgotten)
 		case e.State == target.Draining || e.State == "":
 			u.closeIdle()
 		}
@@ -157,7 +162,7 @@ func (n *node) pick(arn string, now time.Time, f flow) (*upstream, Group, bool) 
 		return nil, Group{}, false
 	}
 	n.learn(r, now)
-	eligible := r.table.Eligible(r.group.crossZone())
+	eligible := r.table.Eligible(r.policy)
 	if len(eligible) == 0 {
 		return nil, r.group, false
 	}
@@ -192,7 +197,7 @@ func (n *node) upstream(arn string, key target.Key) *upstream {
 	id := upstreamID{group: arn, key: key}
 	u, exists := n.upstreams[id]
 	if !exists {
-		u = &upstream{group: arn, key: key, conns: map[*conn]struct{}{}}
+		u = &upstream{group: arn, key: key, conns: map[*conn]struct{}{}, closeLag: n.closeLag}
 		n.upstreams[id] = u
 	}
 	return u
@@ -216,7 +221,7 @@ func (n *node) sends(u *upstream) bool {
 	if !follows {
 		return false
 	}
-	for _, e := range r.table.Eligible(r.group.crossZone()) {
+	for _, e := range r.table.Eligible(r.policy) {
 		if e.Key == u.key {
 			return true
 		}

@@ -36,6 +36,12 @@ type Options struct {
 	// ALBIdle ends connections of Application, NLBIdle those of Network Load
 	// Balancers on which nothing moves.
 	ALBIdle, NLBIdle time.Duration
+	// ClientKeepAlive is how long an Application Load Balancer keeps a client's
+	// connection: the first answer after that closes it.
+	ClientKeepAlive time.Duration
+	// CloseLag is how long, in real time, a node takes an idle connection for open
+	// after the target closed it, and sends a request into it: a round trip.
+	CloseLag time.Duration
 	// Dial opens connections to targets; nil dials their own address.
 	Dial func(ctx context.Context, to netip.AddrPort) (net.Conn, error)
 	// LogLimit is how many requests and flows the access log keeps.
@@ -55,6 +61,7 @@ func DefaultOptions() Options {
 		Range: netip.MustParsePrefix("127.127.0.0/16"),
 		ALB:   &alb, NLB: &nlb,
 		ConnectTimeout: 10 * time.Second, ALBIdle: 60 * time.Second, NLBIdle: 350 * time.Second,
+		ClientKeepAlive: time.Hour, CloseLag: time.Millisecond,
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", to.String())
@@ -68,6 +75,7 @@ func (o Options) withDefaults() Options {
 	o.ALB, o.NLB = cmp.Or(o.ALB, d.ALB), cmp.Or(o.NLB, d.NLB)
 	o.ConnectTimeout = cmp.Or(o.ConnectTimeout, d.ConnectTimeout)
 	o.ALBIdle, o.NLBIdle = cmp.Or(o.ALBIdle, d.ALBIdle), cmp.Or(o.NLBIdle, d.NLBIdle)
+	o.ClientKeepAlive, o.CloseLag = cmp.Or(o.ClientKeepAlive, d.ClientKeepAlive), cmp.Or(o.CloseLag, d.CloseLag)
 	o.LogLimit = cmp.Or(o.LogLimit, d.LogLimit)
 	if !o.Range.IsValid() {
 		o.Range = d.Range
@@ -227,8 +235,8 @@ func (p *Plane) newNode(info Balancer, index int) *node {
 		zone = info.Zones[index%len(info.Zones)]
 	}
 	return &node{
-		balancer: info.Name, kind: info.Type, index: index, zone: zone, seed: p.options.Seed, profile: *profile, onNews: p.options.OnNews,
-		routes: map[string]*route{}, upstreams: map[upstreamID]*upstream{},
+		balancer: info.Name, kind: info.Type, index: index, zone: zone, seed: p.options.Seed, profile: *profile,
+		closeLag: p.options.CloseLag, onNews: p.options.OnNews, routes: map[string]*route{}, upstreams: map[upstreamID]*upstream{},
 	}
 }
 
@@ -345,7 +353,7 @@ func (p *Plane) openDoor(b *balancer, n *node, l Listener) error {
 	if err != nil {
 		return err
 	}
-	d := &door{plane: p, balancer: b, node: n, port: l.Port, listener: listener}
+	d := &door{plane: p, balancer: b, node: n, dnsName: b.DNSName, port: l.Port, listener: listener}
 	d.groups.Store(&groups)
 	p.doors = append(p.doors, d)
 	d.open()

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,12 @@ func statusOf(o Outcome) int {
 		return http.StatusServiceUnavailable
 	case ConnectTimeout, ResponseTimeout:
 		return http.StatusGatewayTimeout
+	case ClientTimeout:
+		return http.StatusRequestTimeout
 	case ClientGone:
-		return 460
+		return statusClientGone
+	case Rejected:
+		return http.StatusBadRequest
 	}
 	return http.StatusBadGateway
 }
@@ -56,6 +61,14 @@ func (d *door) serveRequest(w http.ResponseWriter, r *http.Request) {
 	e := d.entry()
 	e.Client, e.Method, e.Path, e.RequestID = r.RemoteAddr, r.Method, r.URL.Path, r.Header.Get("X-Request-Id")
 	defer d.record(&e)
+	if d.outlived(r) {
+		w.Header().Set("Connection", "close")
+	}
+	if status := faultOf(r); status != 0 {
+		e.Outcome, e.Status = Rejected, status
+		refuse(w, &e)
+		return
+	}
 	e.Group = d.group()
 	u, group, found := d.node.pick(e.Group, d.plane.clock.Now(), flow{})
 	if !found {
@@ -85,6 +98,7 @@ type exchange struct {
 	*upstream
 	conn  *conn
 	entry *Entry
+	body  *body     // nil if there is none
 	sent  chan bool // the end of sending the request: whether all of it was sent
 }
 
@@ -102,6 +116,10 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 		return
 	}
 	x.entry.Status = response.StatusCode
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		d.upgrade(w, x, response)
+		return
+	}
 	err = pass(w, response)
 	if err != nil {
 		x.entry.Outcome = x.failure(r, err)
@@ -121,23 +139,34 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 // failure names what ended the exchange.
 func (x *exchange) failure(r *http.Request, err error) Outcome {
 	switch {
-	case x.wasCut(x.conn):
+	case x.ended(x.conn) != running:
 		return Cut
 	case r.Context().Err() != nil:
 		return ClientGone
+	case x.body != nil && x.body.failure() != nil:
+		return bodyOutcome(x.body.failure())
+	case x.body != nil && timedOut(err) && x.body.awaited.Load():
+		return ClientTimeout
 	}
 	return failure(err, true)
 }
+
+// maxHead is how large the head of an answer may be, with those of the interim
+// answers before it.
+const maxHead = 32 << 10
 
 // ask sends the request and reads the head of the answer. The target may answer
 // before it has read everything.
 func (x *exchange) ask(w http.ResponseWriter, out *http.Request) (*http.Response, error) {
 	x.sent = make(chan bool, 1)
-	if out.ContentLength == 0 {
+	x.conn.allow = maxHead
+	if out.Body == nil {
 		x.sent <- send(x.conn, out) == nil
 	} else {
 		// Sending may go on while the answer is passed on.
 		_ = http.NewResponseController(w).EnableFullDuplex() // HTTP/1.1 always can
+		x.body = &body{ReadCloser: out.Body, failed: func() { x.conn.Close() }}
+		out.Body = x.body
 		go func() { x.sent <- send(x.conn, out) == nil }()
 	}
 	for {
@@ -145,7 +174,11 @@ func (x *exchange) ask(w http.ResponseWriter, out *http.Request) (*http.Response
 		if err != nil {
 			return nil, err
 		}
-		if response.StatusCode >= 200 {
+		if response.StatusCode == http.StatusSwitchingProtocols && out.Header.Get("Upgrade") == "" {
+			return nil, errors.New("the target switches protocols, which nobody asked for")
+		}
+		if response.StatusCode >= 200 || response.StatusCode == http.StatusSwitchingProtocols {
+			x.conn.allow = -1
 			return response, nil
 		}
 	}
@@ -186,9 +219,9 @@ func (x *exchange) settle(w http.ResponseWriter) {
 	<-x.sent
 }
 
-// refuse answers in the target's place.
+// refuse answers in the target's place, with the entry's status if it has one.
 func refuse(w http.ResponseWriter, e *Entry) {
-	e.Status = statusOf(e.Outcome)
+	e.Status = cmp.Or(e.Status, statusOf(e.Outcome))
 	if e.Outcome == ClientGone {
 		panic(http.ErrAbortHandler)
 	}
@@ -206,6 +239,9 @@ func pass(w http.ResponseWriter, response *http.Response) error {
 	removeHops(response.Header)
 	for name, values := range response.Header {
 		w.Header()[name] = values
+	}
+	if response.Header["Content-Type"] == nil {
+		w.Header()["Content-Type"] = nil // else the server would guess one
 	}
 	w.WriteHeader(response.StatusCode)
 	flush := http.NewResponseController(w).Flush
@@ -250,6 +286,9 @@ func (d *door) outgoing(r *http.Request) *http.Request {
 	out := r.Clone(r.Context())
 	out.Close, out.Trailer = false, nil
 	removeHops(out.Header)
+	if asksForWebSocket(r) {
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
 	out.Header.Del("Expect") // the server has told the client to go on
 	if out.Header["User-Agent"] == nil {
 		out.Header.Set("User-Agent", "") // else Write would put in its own
@@ -265,20 +304,23 @@ func (d *door) outgoing(r *http.Request) *http.Request {
 	if out.ContentLength == 0 {
 		out.Body = nil
 	}
-	out.URL.Host = cmp.Or(out.Host, d.listener.Addr().String())
+	out.Host = strings.ToLower(cmp.Or(r.Host, d.dnsName))
+	out.URL.Scheme, out.URL.Host = "", "" // a request to a proxy names them: targets get the path
 	return out
 }
 
-// traceID makes X-Amzn-Trace-Id: a Root where there is none, else a Self beside it.
+// traceID makes X-Amzn-Trace-Id: a Root where there is none, else a Self beside
+// it, in the place of one that is there.
 func traceID(before string, now time.Time) string {
 	var random [12]byte
 	_, _ = rand.Read(random[:]) // never fails
 	id := fmt.Sprintf("1-%08x-%x", now.Unix(), random)
-	switch {
-	case before == "":
+	if before == "" {
 		return "Root=" + id
-	case strings.Contains(before, "Root="):
-		return "Self=" + id + ";" + before
 	}
-	return before + ";Root=" + id
+	fields := slices.DeleteFunc(strings.Split(before, ";"), func(f string) bool { return strings.HasPrefix(f, "Self=") })
+	if !strings.Contains(before, "Root=") {
+		return strings.Join(append(fields, "Root="+id), ";")
+	}
+	return strings.Join(append([]string{"Self=" + id}, fields...), ";")
 }

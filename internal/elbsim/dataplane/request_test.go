@@ -291,8 +291,8 @@ func TestInFlightRequestsEndWithTheDeregistrationDelay(t *testing.T) {
 
 func TestTraceID(t *testing.T) {
 	now := time.Unix(0x5f000000, 0)
-	for before, want := range map[string]string{"": "Root=1-5f000000-", "Root=1-2-3": "Self=1-5f000000-", "a=b": "a=b;Root=1-5f000000-"} {
-		if got := traceID(before, now); !strings.HasPrefix(got, want) || before != "" && !strings.Contains(got, before) {
+	for before, want := range map[string]string{"": "Root=1-5f000000-", "Root=1-2-3": "Self=1-5f000000-", "a=b": "a=b;Root=1-5f000000-", "Self=0;Root=1-2-3;a=b": "Self=1-5f000000-"} {
+		if got := traceID(before, now); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, strings.TrimPrefix(before, "Self=0;")) && !strings.HasPrefix(got, before) {
 			t.Errorf("%q: got %q", before, got)
 		}
 	}

@@ -1,6 +1,11 @@
 package dataplane
 
-import "github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+import (
+	"strconv"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/routing"
+)
 
 // State is what the API's side says: the load balancers as they are now, and the
 // changes of targets since the last Update in the order they happened.
@@ -32,8 +37,16 @@ type Group struct {
 	Attributes    map[string]string
 }
 
-// crossZone tells whether nodes send to targets of other zones.
-func (g Group) crossZone() bool { return g.Attributes["load_balancing.cross_zone.enabled"] != "false" }
+// policy is who of the group's targets is sent to.
+func (g Group) policy() routing.Policy {
+	const minimum = "target_group_health.unhealthy_state_routing.minimum_healthy_targets."
+	count, _ := strconv.Atoi(g.Attributes[minimum+"count"])        // off, or not set: none
+	percent, _ := strconv.Atoi(g.Attributes[minimum+"percentage"]) // the same
+	return routing.Policy{
+		CrossZone: g.Attributes["load_balancing.cross_zone.enabled"] != "false",
+		MinCount:  count, MinPercent: percent,
+	}
+}
 
 func (g Group) leastOutstanding() bool {
 	return g.Attributes["load_balancing.algorithm.type"] == "least_outstanding_requests"
@@ -45,7 +58,8 @@ func (g Group) cutsWhenGone(kind model.BalancerType) bool {
 	return kind == model.Application || g.Attributes["deregistration_delay.connection_termination.enabled"] == "true"
 }
 
-// cutsWhenUnhealthy tells whether what runs is cut off when the target fails.
+// cutsWhenUnhealthy tells whether what runs is cut off when the target fails,
+// unless the load balancer fails open.
 func (g Group) cutsWhenUnhealthy(kind model.BalancerType) bool {
 	return kind == model.Network && g.Attributes["target_health_state.unhealthy.connection_termination.enabled"] == "true"
 }

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,19 +24,36 @@ type upstream struct {
 	idle  []*conn // the latest used last
 	conns map[*conn]struct{}
 	cuts  int // how often all connections were cut
+
+	// closeLag is how long after the target closed an idle connection the node
+	// still takes it for open.
+	closeLag time.Duration
 }
+
+// ending is how the load balancer ended a connection.
+type ending int
+
+const (
+	running   ending = iota // it did not
+	cutOff                  // it closed both ends
+	forgotten               // it tells the client only when that sends something
+)
 
 // conn is a connection to a target.
 type conn struct {
 	net.Conn
 	reader *bufio.Reader
 	limit  time.Duration // after which silence in both directions ends it
+	allow  int           // bytes that may still be read; negative: any number
 	reused bool
 	idling bool          // nothing runs on it: reading must not move the deadline
-	cut    bool          // by the load balancer; guarded by the upstream's mu
+	ending ending        // guarded by the upstream's mu
 	stale  error         // what watch found
 	seen   chan struct{} // closed when watch is done
 }
+
+// errTooMuch says that a target sent more than it may.
+var errTooMuch = errors.New("the head of the answer is too large")
 
 // longAgo is a deadline that makes a blocked read return at once.
 var longAgo = time.Unix(1, 0)
@@ -46,7 +65,17 @@ func (c *conn) Read(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	return c.Conn.Read(p)
+	if c.allow == 0 {
+		return 0, errTooMuch
+	}
+	if c.allow > 0 {
+		p = p[:min(len(p), c.allow)]
+	}
+	n, err := c.Conn.Read(p)
+	if c.allow > 0 {
+		c.allow -= n
+	}
+	return n, err
 }
 
 // Write counts as a sign of life in both directions.
@@ -57,8 +86,9 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// take gives a connection that waits to be used again, or nil. One that the
-// target closed meanwhile is passed over: nothing was sent on it.
+// take gives a connection that waits to be used again, or nil. One of which the
+// node knows that the target closed it is not among them; one that was closed just
+// now is.
 func (u *upstream) take() *conn {
 	for {
 		u.mu.Lock()
@@ -73,11 +103,11 @@ func (u *upstream) take() *conn {
 		_ = c.SetReadDeadline(longAgo) // fails only where watch ends anyway
 		<-c.seen
 		c.idling = false
-		if timedOut(c.stale) && c.reader.Buffered() == 0 {
+		if c.stale != nil && c.reader.Buffered() == 0 {
 			c.reused = true
 			return c
 		}
-		u.drop(c)
+		u.drop(c) // it says something that nobody asked for
 	}
 }
 
@@ -85,7 +115,7 @@ func (u *upstream) take() *conn {
 func (u *upstream) put(c *conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if _, held := u.conns[c]; !held || c.cut {
+	if _, held := u.conns[c]; !held {
 		return
 	}
 	// The deadline is set here and not by watch, where it might come after take's.
@@ -104,15 +134,21 @@ func (u *upstream) put(c *conn) {
 func (u *upstream) watch(c *conn) {
 	defer close(c.seen)
 	_, c.stale = c.reader.Peek(1)
+	if c.stale == nil || timedOut(c.stale) {
+		u.discard(c)
+		return
+	}
+	time.AfterFunc(u.closeLag, func() { u.discard(c) })
+}
+
+// discard closes a connection if it is still idle.
+func (u *upstream) discard(c *conn) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	for i, other := range u.idle {
-		if other == c {
-			u.idle = append(u.idle[:i], u.idle[i+1:]...)
-			delete(u.conns, c)
-			c.Close()
-			return
-		}
+	if i := slices.Index(u.idle, c); i >= 0 {
+		u.idle = slices.Delete(u.idle, i, i+1)
+		delete(u.conns, c)
+		c.Close()
 	}
 }
 
@@ -141,10 +177,11 @@ func (u *upstream) drop(c *conn) {
 	c.Close()
 }
 
-func (u *upstream) wasCut(c *conn) bool {
+// ended tells how the load balancer ended a connection.
+func (u *upstream) ended(c *conn) ending {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return c.cut
+	return c.ending
 }
 
 // closeIdle closes the connections that nothing runs on.
@@ -159,12 +196,12 @@ func (u *upstream) closeIdle() {
 }
 
 // cutAll closes all connections, whatever runs on them.
-func (u *upstream) cutAll() {
+func (u *upstream) cutAll(how ending) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.cuts++
 	for c := range u.conns {
-		c.cut = true
+		c.ending = how
 		c.Close()
 	}
 	clear(u.conns)
@@ -179,7 +216,7 @@ type dialer struct {
 }
 
 // open makes a new connection to u's target. It does not outlive ctx, unless it
-// was made.
+// was made. One that was cut off meanwhile comes with an error.
 func (d dialer) open(ctx context.Context, u *upstream, overTLS bool) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.connect)
 	defer cancel()
@@ -196,11 +233,10 @@ func (d dialer) open(ctx context.Context, u *upstream, overTLS bool) (*conn, err
 		}
 		plain = secure
 	}
-	c := &conn{Conn: plain, limit: d.idle}
+	c := &conn{Conn: plain, limit: d.idle, allow: -1}
 	c.reader = bufio.NewReader(c)
 	if !u.hold(c, cuts) {
 		c.Close()
-		c.cut = true
 		return c, net.ErrClosed
 	}
 	return c, nil

@@ -100,20 +100,28 @@ func TestEligible(t *testing.T) {
 		}
 		return entries
 	}
+	const h, u, i, d = target.Healthy, target.Unhealthy, target.Initial, target.Draining
 	for _, test := range []struct {
 		entries []Entry
 		zone    string
+		policy  Policy
 		want    string
 	}{
-		{nil, "", "[]"},
-		{states(target.Healthy, target.Unhealthy, target.Initial, target.Draining), "", "[0=healthy]"},
-		{states(target.Unhealthy, target.Initial, target.Draining, target.Unused), "", "[0=unhealthy 1=initial]"},
-		{states(target.Draining), "", "[]"},
-		{states(target.Healthy, target.Unhealthy, target.Healthy), "zb", "[1=unhealthy]"},
-		{[]Entry{{Target: target.Target{Key: at(7).Key, Zone: "all"}, State: target.Healthy}}, "zb", "[7=healthy]"},
+		{nil, "", Policy{}, "[] true"},
+		{states(h, u, i, d), "", Policy{}, "[0=healthy] false"},
+		{states(u, i, d, target.Unused), "", Policy{}, "[0=unhealthy 1=initial] true"},
+		{states(d), "", Policy{}, "[] true"},
+		{states(h, u, h), "zb", Policy{}, "[1=unhealthy] true"},
+		{[]Entry{{Target: target.Target{Key: at(7).Key, Zone: "all"}, State: h}}, "zb", Policy{}, "[7=healthy] false"},
+		{states(h, h, u, u), "", Policy{MinCount: 2}, "[0=healthy 1=healthy] false"},
+		{states(h, h, u, u), "", Policy{MinCount: 3}, "[0=healthy 1=healthy 2=unhealthy 3=unhealthy] true"},
+		{states(h, h, u, u), "", Policy{MinCount: 1, MinPercent: 50}, "[0=healthy 1=healthy] false"},
+		{states(h, h, u, u, d), "", Policy{MinCount: 1, MinPercent: 51}, "[0=healthy 1=healthy 2=unhealthy 3=unhealthy] true"},
+		{states(h, u, h, u), "za", Policy{MinCount: 2, MinPercent: 100}, "[0=healthy 2=healthy] false"},
 	} {
-		if got := fmt.Sprint(spell(Eligible(test.entries, test.zone))); got != test.want {
-			t.Errorf("%v in %q: got %s, want %s", spell(test.entries), test.zone, got, test.want)
+		eligible, open := Eligible(test.entries, test.zone, test.policy)
+		if got := fmt.Sprint(spell(eligible), open); got != test.want {
+			t.Errorf("%v in %q, %+v: got %s, want %s", spell(test.entries), test.zone, test.policy, got, test.want)
 		}
 	}
 }

@@ -27,9 +27,10 @@ type Table struct {
 	drawn   map[target.Key]uint64 // how many delays were drawn, also of targets that are gone
 	next    time.Time             // the soonest moment that something is learned; zero: none
 
+	fresh     bool   // what follows is up to date
+	policy    Policy // what it was made for
 	eligible  []Entry
-	crossZone bool // what eligible was made for
-	fresh     bool // eligible is up to date
+	failsOpen bool
 }
 
 // knowledge is what a node knows and will know of one target.
@@ -183,36 +184,25 @@ func (t *Table) Entries() []Entry {
 
 // Eligible lists the targets that the node would send something new to. The
 // result is the table's until the next Advance.
-func (t *Table) Eligible(crossZone bool) []Entry {
-	if !t.fresh || t.crossZone != crossZone {
-		zone := t.zone
-		if crossZone {
-			zone = ""
-		}
-		t.eligible, t.crossZone, t.fresh = Eligible(t.Entries(), zone), crossZone, true
-	}
+func (t *Table) Eligible(policy Policy) []Entry {
+	t.refresh(policy)
 	return t.eligible
 }
 
-// Eligible picks those of entries that may get something new: the healthy ones; if
-// there are none, all that are registered (fail-open). A zone leaves out targets
-// that stand in another.
-func Eligible(entries []Entry, zone string) []Entry {
-	var healthy, registered []Entry
-	for _, e := range entries {
-		if zone != "" && e.Zone != zone && e.Zone != "all" {
-			continue
-		}
-		switch e.State {
-		case target.Healthy:
-			healthy = append(healthy, e)
-			registered = append(registered, e)
-		case target.Initial, target.Unhealthy, target.Unavailable:
-			registered = append(registered, e)
-		}
+// FailsOpen tells whether too few targets are healthy, so that all get traffic.
+func (t *Table) FailsOpen(policy Policy) bool {
+	t.refresh(policy)
+	return t.failsOpen
+}
+
+func (t *Table) refresh(policy Policy) {
+	if t.fresh && t.policy == policy {
+		return
 	}
-	if len(healthy) > 0 {
-		return healthy
+	zone := t.zone
+	if policy.CrossZone {
+		zone = ""
 	}
-	return registered
+	t.eligible, t.failsOpen = Eligible(t.Entries(), zone, policy)
+	t.policy, t.fresh = policy, true
 }
