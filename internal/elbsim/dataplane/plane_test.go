@@ -3,7 +3,6 @@ package dataplane
 import (
 	"net/http"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -132,7 +131,6 @@ func TestTheLogKeepsTheLatest(t *testing.T) {
 
 // Close cuts off what runs, and leaves nothing behind.
 func TestCloseLeavesNothing(t *testing.T) {
-	before := runtime.NumGoroutine()
 	for _, kind := range []model.BalancerType{model.Application, model.Network} {
 		began := make(chan struct{}, 1)
 		r := newRig(t, kind, nil, nil)
@@ -158,5 +156,5 @@ func TestCloseLeavesNothing(t *testing.T) {
 		l.Close()
 		c.Close()
 	}
-	await(t, func() bool { return runtime.NumGoroutine() <= before })
+	await(t, func() bool { return atWork() == "" })
 }

@@ -120,7 +120,7 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 		d.upgrade(w, x, response)
 		return
 	}
-	err = pass(w, response)
+	begun, err := pass(w, response, x.conn.reader.Buffered() > 0)
 	if err != nil {
 		x.entry.Outcome = x.failure(r, err)
 	}
@@ -131,8 +131,12 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 	}
 	x.drop(x.conn)
 	x.settle(w)
-	if err != nil {
+	if err != nil && begun {
 		panic(http.ErrAbortHandler) // cuts the client off: its answer is not whole
+	}
+	if err != nil {
+		x.entry.Status = 0
+		refuse(w, x.entry)
 	}
 }
 
@@ -234,8 +238,46 @@ func refuse(w http.ResponseWriter, e *Entry) {
 	_, _ = io.WriteString(w, body) // a client that left misses nothing
 }
 
-// pass copies an answer to the client as it comes.
-func pass(w http.ResponseWriter, response *http.Response) error {
+// pass copies an answer to the client as it comes. Begun tells whether the client
+// got some of it. The head waits for the body to begin if that has come with it, as
+// ready says.
+func pass(w http.ResponseWriter, response *http.Response, ready bool) (begun bool, err error) {
+	if !ready && response.Body != http.NoBody {
+		begin(w, response)
+		begun, err = true, http.NewResponseController(w).Flush()
+	}
+	buffer := make([]byte, 16<<10)
+	for err == nil {
+		var n int
+		n, err = response.Body.Read(buffer)
+		over := errors.Is(err, io.EOF)
+		if !begun && (n > 0 || over) {
+			begin(w, response)
+			begun = true
+		}
+		if failed := passPiece(w, buffer[:n], over); failed != nil {
+			return begun, failed
+		}
+		if over {
+			return true, nil
+		}
+	}
+	return begun, err
+}
+
+// passPiece passes on a piece of a body; the last need not hurry.
+func passPiece(w http.ResponseWriter, piece []byte, last bool) error {
+	if len(piece) == 0 {
+		return nil
+	}
+	if _, err := w.Write(piece); err != nil || last {
+		return err
+	}
+	return http.NewResponseController(w).Flush()
+}
+
+// begin passes the head of an answer on.
+func begin(w http.ResponseWriter, response *http.Response) {
 	removeHops(response.Header)
 	for name, values := range response.Header {
 		w.Header()[name] = values
@@ -244,25 +286,6 @@ func pass(w http.ResponseWriter, response *http.Response) error {
 		w.Header()["Content-Type"] = nil // else the server would guess one
 	}
 	w.WriteHeader(response.StatusCode)
-	flush := http.NewResponseController(w).Flush
-	buffer := make([]byte, 16<<10)
-	for {
-		n, err := response.Body.Read(buffer)
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if err := flush(); err != nil {
-			return err
-		}
-	}
 }
 
 // hops are the headers that concern one connection only.

@@ -1,11 +1,13 @@
 package dataplane
 
 import (
+	"bufio"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -38,7 +40,13 @@ func newRig(t *testing.T, kind model.BalancerType, attributes map[string]string,
 		protocol = "TCP"
 	}
 	r := &rig{Plane: New(options, clock.New(1)), t: t, ended: ended, serials: map[string]uint64{}}
-	t.Cleanup(r.Close)
+	first := atWork() == ""
+	t.Cleanup(func() {
+		r.Close()
+		if first { // of this test: all others were closed before
+			await(t, func() bool { return atWork() == "" })
+		}
+	})
 	r.state = State{Balancers: []Balancer{{
 		ARN: "front", Name: "front", DNSName: "front.example", Type: kind, Zones: []string{"za", "zb"},
 		Listeners: []Listener{{Port: 80, Protocol: protocol, Groups: []Group{{ARN: "g", Protocol: protocol, Attributes: attributes}}}},
@@ -132,6 +140,65 @@ func dialed(t *testing.T, address string) (net.Conn, error) {
 	t.Helper()
 	var d net.Dialer
 	return d.DialContext(t.Context(), "tcp", address)
+}
+
+// atWork gives the stacks of the goroutines of all planes, tests apart.
+func atWork() (stacks string) {
+	buffer := make([]byte, 16<<20)
+	for stack := range strings.SplitSeq(string(buffer[:runtime.Stack(buffer, true)]), "\n\n") {
+		for _, of := range []string{".(*door).", ".(*upstream).", ".(*life).", ".(*exchange).", ".(*Plane).", "dataplane.send("} {
+			if strings.Contains(stack, of) && !strings.Contains(stack, "testing.tRunner") {
+				stacks += stack + "\n\n"
+				break
+			}
+		}
+	}
+	return stacks
+}
+
+// spoken is a target that treats each connection as told, and closes it then.
+func spoken(t *testing.T, talk func(c *net.TCPConn, reader *bufio.Reader)) string {
+	t.Helper()
+	l, address := listening(t)
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			go func() {
+				defer c.Close()
+				talk(c.(*net.TCPConn), bufio.NewReader(c))
+			}()
+		}
+	}()
+	return address
+}
+
+// answering is a target that reads a request with its body and answers it with a
+// text, again and again until the text says that it closes.
+func answering(t *testing.T, text string) string {
+	t.Helper()
+	return spoken(t, func(c *net.TCPConn, reader *bufio.Reader) {
+		for {
+			request, err := http.ReadRequest(reader)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, request.Body)
+			_, _ = io.WriteString(c, text)
+			if !strings.Contains(text, "Content-Length") && !strings.Contains(text, "chunked") {
+				return
+			}
+		}
+	})
+}
+
+// raw sends a text to a node as it is, and gives all that comes back until the
+// end of the connection.
+func (r *rig) raw(text string) string {
+	r.t.Helper()
+	c := r.dial()
+	defer c.Close()
+	_, _ = io.WriteString(c, text)
+	answer, _ := io.ReadAll(c)
+	return string(answer)
 }
 
 // never is a Dial that waits until it is given up.
