@@ -8,10 +8,10 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -101,29 +101,44 @@ func TestWithoutADataPlaneThereIsNoTraffic(t *testing.T) {
 	}
 }
 
-// Registration, checks and the deregistration delay all run at the same speed.
+// Registration, checks and the deregistration delay take the same simulated time
+// at any speed.
 func TestSpeedScalesEverything(t *testing.T) {
-	sim, arn, client := started(t, Options{Check: AlwaysPass, Speed: 1000})
-	begin := time.Now()
-	if err := client.RegisterTargets(t.Context(), arn, []target.Target{at80("10.0.0.1")}); err != nil {
-		t.Fatal(err)
-	}
-	for states(t, client, arn) != "10.0.0.1:80=healthy" {
-		time.Sleep(time.Millisecond)
-	}
-	if err := client.DeregisterTargets(t.Context(), arn, []target.Target{at80("10.0.0.1")}); err != nil {
-		t.Fatal(err)
-	}
-	for states(t, client, arn) != "" {
-		time.Sleep(time.Millisecond)
-	}
-	if took := time.Since(begin); took < 301*time.Millisecond {
-		t.Errorf("301 s took %v", took)
-	}
-	_ = sim.With(arn.Account, arn.Region, func(_ *model.World, now time.Time) error {
-		if now.Sub(begin) < 301*time.Second {
-			t.Errorf("it is only %v later", now.Sub(begin))
+	const step = 500 * time.Millisecond
+	life := func(t *testing.T, speed float64) (seen string) {
+		_, arn, client := started(t, Options{Check: AlwaysPass, Speed: speed})
+		one := []target.Target{at80("10.0.0.1")}
+		if err := client.RegisterTargets(t.Context(), arn, one); err != nil {
+			t.Fatal(err)
 		}
-		return nil
-	})
+		wait := func(d time.Duration) { time.Sleep(time.Duration(float64(d) / speed)) }
+		last := ""
+		wait(step / 2) // so that nothing happens just when one looks
+		for i := range 700 {
+			if i == 60 {
+				wait(step / 4)
+				if err := client.DeregisterTargets(t.Context(), arn, one); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if now := states(t, client, arn); now != last {
+				seen += fmt.Sprintf("%v %q\n", time.Duration(i)*step, now)
+				last = now
+			}
+			wait(step)
+		}
+		return seen
+	}
+	want := "0s \"10.0.0.1:80=initial\"\n1s \"10.0.0.1:80=healthy\"\n30s \"10.0.0.1:80=draining\"\n5m30s \"\"\n"
+	for _, speed := range []float64{1, 10, 250} {
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			if got := life(t, speed); got != want {
+				t.Errorf("at speed %v:\n%s", speed, got)
+			}
+			if took, want := time.Since(began), time.Duration(350.375*float64(time.Second)/speed); took != want {
+				t.Errorf("at speed %v it took %v, want %v", speed, took, want)
+			}
+		})
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
@@ -131,6 +132,29 @@ func TestFlowsToUnhealthyTargetsAreForgotten(t *testing.T) {
 			t.Errorf("%+v: got %q", test, answer)
 		}
 	}
+}
+
+// A client that is not told of the end of its flow learns of it by what it sends,
+// or when it would have made sure that the other end is there.
+func TestForgottenClientsAreToldWhenTheyProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for says, want := range map[string]time.Duration{"": probeInterval, "x": time.Second} {
+			client, node := net.Pipe()
+			began := time.Now()
+			if says != "" {
+				go func() {
+					time.Sleep(time.Second)
+					_, _ = client.Write([]byte(says))
+				}()
+			}
+			awaitPacket(node, probeInterval)
+			if took := time.Since(began); took != want {
+				t.Errorf("%q: told after %v, want %v", says, took, want)
+			}
+			client.Close()
+			node.Close()
+		}
+	})
 }
 
 // expectSilence fails if the connection says anything, its end included.

@@ -46,28 +46,27 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Until a node has learned of a deregistration it goes on sending.
+// Until a node has learned of a deregistration it goes on starting what is new on
+// the target: requests, also on pooled connections, and flows.
 func TestNodesSendUntilTheyHaveLearned(t *testing.T) {
-	slow := routing.Spread{Min: 300 * time.Millisecond, Max: 300 * time.Millisecond}
-	r := newRig(t, model.Application, nil, func(o *Options) { o.ALB = &routing.Profile{Deregister: slow} })
-	address := served(t, func(http.ResponseWriter, *http.Request) {})
-	r.becomes(address, target.Healthy)
-	begin := time.Now()
-	r.becomes(address, target.Draining)
-	served := 0
-	await(t, func() bool {
-		asked := time.Now()
-		status, _ := r.ask(http.MethodGet, "/", "")
-		if status == 200 {
-			served++
+	for _, kind := range []model.BalancerType{model.Application, model.Network} {
+		for delay, want := range map[time.Duration]Outcome{time.Hour: Forwarded, 0: NoTarget} {
+			late := &routing.Profile{Deregister: routing.Spread{Min: delay, Max: delay}}
+			r := newRig(t, kind, nil, func(o *Options) { o.ALB, o.NLB = late, late })
+			address := served(t, func(http.ResponseWriter, *http.Request) {})
+			r.becomes(address, target.Healthy)
+			r.ask(http.MethodGet, "/", "")
+			r.entry()
+			r.becomes(address, target.Draining)
+			if kind == model.Application {
+				r.ask(http.MethodGet, "/", "")
+			} else if c, err := dialed(t, r.node(0)); err == nil { // else it was reset at once
+				c.Close()
+			}
+			if e := r.entry(); e.Outcome != want || e.Reused != (kind == model.Application && want == Forwarded) {
+				t.Errorf("%s, a delay of %v: got %+v", kind, delay, e)
+			}
 		}
-		if status == 503 && time.Since(begin) < slow.Min || status == 200 && asked.Sub(begin) > slow.Max+time.Second {
-			t.Errorf("got %d after %v", status, asked.Sub(begin))
-		}
-		return status == 503
-	})
-	if served == 0 {
-		t.Error("it stopped at once")
 	}
 }
 
@@ -98,18 +97,82 @@ func TestNodesTellWhatTheyLearn(t *testing.T) {
 	}
 }
 
+// Without cross-zone a node sends to targets of its own zone, healthy or not if
+// none there is healthy; one in a zone without targets has none to send to.
 func TestZonesWithoutCrossZone(t *testing.T) {
-	r := newRig(t, model.Application, map[string]string{"load_balancing.cross_zone.enabled": "false"}, func(o *Options) { o.Nodes = 2 })
-	r.becomes(served(t, func(http.ResponseWriter, *http.Request) {}), target.Healthy) // in zone za
-	for i, want := range []int{200, 503} {
-		request, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.node(i), nil)
-		response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
-		if err != nil {
-			t.Fatal(err)
+	for _, kind := range []model.BalancerType{model.Application, model.Network} {
+		r := newRig(t, kind, map[string]string{"load_balancing.cross_zone.enabled": "false"}, func(o *Options) { o.Nodes = 2 })
+		ill, well := served(t, func(http.ResponseWriter, *http.Request) {}), served(t, func(http.ResponseWriter, *http.Request) {})
+		r.becomes(ill, target.Unhealthy) // in zone za
+		for node, want := range []string{ill, ""} {
+			r.expectTarget(node, want)
 		}
+		r.zone = "zb"
+		r.becomes(well, target.Healthy)
+		for node, want := range []string{ill, well} {
+			r.expectTarget(node, want)
+		}
+		for _, on := range []string{"true", "use_load_balancer_configuration"} {
+			r.state.Balancers[0].Listeners[0].Groups[0].Attributes = map[string]string{"load_balancing.cross_zone.enabled": on}
+			r.update()
+			for node, want := range []string{well, well} {
+				r.expectTarget(node, want)
+			}
+		}
+	}
+}
+
+// expectTarget fails unless a node sends what is new to a target, or to none.
+func (r *rig) expectTarget(node int, want string) {
+	r.t.Helper()
+	request, _ := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.node(node), nil)
+	response, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(request)
+	if err == nil {
 		response.Body.Close()
-		if response.StatusCode != want {
-			t.Errorf("node %d: got %d, want %d", i, response.StatusCode, want)
+	}
+	if e := r.entry(); e.Target != want || (e.Outcome == NoTarget) != (want == "") || err != nil && want != "" {
+		r.t.Errorf("node %d: got %+v, %v, want %s", node, e, err, want)
+	}
+}
+
+func TestListenersWithSeveralGroups(t *testing.T) {
+	r := newRig(t, model.Application, nil, nil)
+	groups := &r.state.Balancers[0].Listeners[0].Groups
+	*groups = append(*groups, Group{ARN: "h", Protocol: "HTTP"})
+	r.becomes(served(t, func(http.ResponseWriter, *http.Request) {}), target.Healthy) // in group g
+	outcomes := map[string]int{}
+	for range 6 {
+		r.ask(http.MethodGet, "/", "")
+		e := r.entry()
+		outcomes[e.Group+" "+string(e.Outcome)]++
+	}
+	if outcomes["g forwarded"] != 3 || outcomes["h no-target"] != 3 {
+		t.Errorf("got %v", outcomes)
+	}
+}
+
+// Too few healthy targets count as none.
+func TestTooFewHealthyTargetsFailOpen(t *testing.T) {
+	r := newRig(t, model.Application, map[string]string{
+		"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count":      "1",
+		"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage": "50",
+	}, nil)
+	used := func() map[string]bool {
+		targets := map[string]bool{}
+		for range 6 {
+			r.ask(http.MethodGet, "/", "")
+			targets[r.entry().Target] = true
+		}
+		return targets
+	}
+	for i, want := range []int{1, 1, 3} { // one healthy of one, of two, of three
+		state := target.Unhealthy
+		if i == 0 {
+			state = target.Healthy
+		}
+		r.becomes(served(t, func(http.ResponseWriter, *http.Request) {}), state)
+		if got := used(); len(got) != want {
+			t.Errorf("with %d targets %d got requests", i+1, len(got))
 		}
 	}
 }

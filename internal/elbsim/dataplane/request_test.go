@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -285,6 +286,52 @@ func TestInFlightRequestsEndWithTheDeregistrationDelay(t *testing.T) {
 		}
 		if !strings.HasPrefix(answer, want) || e.Outcome != Cut {
 			t.Errorf("got %q, %+v", answer, e)
+		}
+	}
+}
+
+// What runs goes on whatever becomes of its target's health.
+func TestRequestsOutliveTheHealthOfTheirTarget(t *testing.T) {
+	r := newRig(t, model.Application, nil, nil)
+	began, release := make(chan struct{}), make(chan struct{})
+	address := served(t, func(http.ResponseWriter, *http.Request) {
+		close(began)
+		<-release
+	})
+	r.becomes(address, target.Healthy)
+	status := make(chan int)
+	go func() { got, _ := r.ask(http.MethodGet, "/", ""); status <- got }()
+	<-began
+	r.becomes(served(t, func(http.ResponseWriter, *http.Request) {}), target.Healthy)
+	r.becomes(address, target.Unhealthy)
+	close(release)
+	if got := <-status; got != 200 {
+		t.Errorf("got %d", got)
+	}
+}
+
+// Targets of an HTTPS group are spoken to over TLS, whoever signed their
+// certificate.
+func TestTargetsOverTLS(t *testing.T) {
+	secure := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "secure") }))
+	defer secure.Close()
+	_, mute := listening(t)
+	for _, test := range []struct {
+		address string
+		timeout time.Duration
+		status  int
+		want    Outcome
+	}{
+		{secure.Listener.Addr().String(), time.Hour, 200, Forwarded},
+		{served(t, func(http.ResponseWriter, *http.Request) {}), time.Hour, 502, Refused},
+		{mute, 50 * time.Millisecond, 504, ConnectTimeout},
+	} {
+		r := newRig(t, model.Application, nil, func(o *Options) { o.ConnectTimeout = test.timeout })
+		r.state.Balancers[0].Listeners[0].Groups[0].Protocol = "HTTPS"
+		r.becomes(test.address, target.Healthy)
+		status, _ := r.ask(http.MethodGet, "/", "")
+		if e := r.entry(); status != test.status || e.Outcome != test.want {
+			t.Errorf("got %d, %+v, want %v", status, e, test)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -219,7 +220,7 @@ func TestPooledConnectionsAreClosed(t *testing.T) {
 			ended <- err
 		}), target.Healthy)
 		r.ask(http.MethodGet, "/", "")
-		if err := <-ended; err != io.EOF {
+		if err := <-ended; !errors.Is(err, io.EOF) {
 			t.Errorf("got %v", err)
 		}
 	})

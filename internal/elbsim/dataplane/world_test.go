@@ -26,6 +26,7 @@ type rig struct {
 	state   State
 	ended   chan Entry
 	serials map[string]uint64
+	zone    string // of targets
 }
 
 func newRig(t *testing.T, kind model.BalancerType, attributes map[string]string, change func(*Options)) *rig {
@@ -39,7 +40,7 @@ func newRig(t *testing.T, kind model.BalancerType, attributes map[string]string,
 	if kind == model.Network {
 		protocol = "TCP"
 	}
-	r := &rig{Plane: New(options, clock.New(1)), t: t, ended: ended, serials: map[string]uint64{}}
+	r := &rig{Plane: New(options, clock.New(1)), t: t, ended: ended, serials: map[string]uint64{}, zone: "za"}
 	first := atWork() == ""
 	t.Cleanup(func() {
 		r.Close()
@@ -73,7 +74,7 @@ func (r *rig) becomes(at string, state target.State) {
 	}
 	r.state.Changes = append(r.state.Changes, model.Change{
 		At: time.Now(), Group: "g", Serial: r.serials[at], State: state,
-		Target: target.Target{Key: target.Key{Addr: addr.Addr(), Port: addr.Port()}, Zone: "za"},
+		Target: target.Target{Key: target.Key{Addr: addr.Addr(), Port: addr.Port()}, Zone: r.zone},
 	})
 	r.update()
 }

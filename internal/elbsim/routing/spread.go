@@ -94,6 +94,6 @@ func NLB() Profile {
 	return Profile{
 		Register:   Spread{Min: 90 * time.Second, Max: 180 * time.Second},
 		Deregister: Spread{Min: 120 * time.Second, Max: 300 * time.Second},
-		Health:     Spread{Max: 10 * time.Second},
+		Health:     Spread{Max: 40 * time.Second},
 	}
 }
