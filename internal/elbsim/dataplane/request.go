@@ -1,7 +1,6 @@
 package dataplane
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -189,11 +188,10 @@ func (x *exchange) ask(w http.ResponseWriter, out *http.Request) (*http.Response
 }
 
 func send(c *conn, out *http.Request) error {
-	w := bufio.NewWriter(c)
-	if err := out.Write(w); err != nil {
+	if err := out.Write(c.writer); err != nil {
 		return err
 	}
-	return w.Flush()
+	return c.writer.Flush()
 }
 
 // patience is how long sending may go on after the whole answer came. A target

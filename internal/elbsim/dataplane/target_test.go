@@ -110,6 +110,26 @@ func TestTargetsThatFallSilentInABody(t *testing.T) {
 	}
 }
 
+// What a target says unasked is nobody's answer.
+func TestTargetsThatSpeakUnasked(t *testing.T) {
+	r := newRig(t, model.Application, nil, nil)
+	next := make(chan struct{})
+	r.becomes(spoken(t, func(c *net.TCPConn, reader *bufio.Reader) {
+		_, _ = http.ReadRequest(reader)
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nasked")
+		<-next
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nunasked")
+		_, _ = io.Copy(io.Discard, reader)
+	}), target.Healthy)
+	for range 3 {
+		if status, answer := r.ask(http.MethodGet, "/", ""); status != 200 || answer != "asked" {
+			t.Errorf("got %d %q", status, answer)
+		}
+		next <- struct{}{}
+		await(t, func() bool { return openConns(r) == 0 })
+	}
+}
+
 // A target may answer before it has read the body, and need not read it at all.
 func TestTargetsThatAnswerEarly(t *testing.T) {
 	r := newRig(t, model.Application, nil, nil)

@@ -43,12 +43,12 @@ const (
 type conn struct {
 	net.Conn
 	reader *bufio.Reader
+	writer *bufio.Writer
 	limit  time.Duration // after which silence in both directions ends it
 	allow  int           // bytes that may still be read; negative: any number
 	reused bool
 	idling bool          // nothing runs on it: reading must not move the deadline
 	ending ending        // guarded by the upstream's mu
-	stale  error         // what watch found
 	seen   chan struct{} // closed when watch is done
 }
 
@@ -103,7 +103,7 @@ func (u *upstream) take() *conn {
 		_ = c.SetReadDeadline(longAgo) // fails only where watch ends anyway
 		<-c.seen
 		c.idling = false
-		if c.stale != nil && c.reader.Buffered() == 0 {
+		if c.reader.Buffered() == 0 {
 			c.reused = true
 			return c
 		}
@@ -133,8 +133,8 @@ func (u *upstream) put(c *conn) {
 // too long, or to be taken.
 func (u *upstream) watch(c *conn) {
 	defer close(c.seen)
-	_, c.stale = c.reader.Peek(1)
-	if c.stale == nil || timedOut(c.stale) {
+	_, err := c.reader.Peek(1)
+	if timedOut(err) {
 		u.discard(c)
 		return
 	}
@@ -234,7 +234,7 @@ func (d dialer) open(ctx context.Context, u *upstream, overTLS bool) (*conn, err
 		plain = secure
 	}
 	c := &conn{Conn: plain, limit: d.idle, allow: -1}
-	c.reader = bufio.NewReader(c)
+	c.reader, c.writer = bufio.NewReader(c), bufio.NewWriter(c)
 	if !u.hold(c, cuts) {
 		c.Close()
 		return c, net.ErrClosed
