@@ -204,6 +204,28 @@ func TestClientsThatLeave(t *testing.T) {
 	}
 }
 
+// A client that leaves in the midst of its answer, or takes no more of it, is not
+// held against the target.
+func TestClientsThatDoNotTakeTheirAnswer(t *testing.T) {
+	for _, leaves := range []bool{true, false} {
+		r := newRig(t, model.Application, nil, func(o *Options) { o.ALBIdle = 200 * time.Millisecond })
+		r.becomes(served(t, func(w http.ResponseWriter, request *http.Request) {
+			for piece := make([]byte, 1<<20); request.Context().Err() == nil; {
+				_, _ = w.Write(piece)
+			}
+		}), target.Healthy)
+		c := r.dial()
+		_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		_, _ = io.ReadFull(c, make([]byte, 100))
+		if leaves {
+			c.Close()
+		}
+		if e := r.entry(); e.Outcome != ClientGone || e.Status != 200 {
+			t.Errorf("leaves: %t: got %+v", leaves, e)
+		}
+	}
+}
+
 // A client that falls silent in a body is waited for, one that talks nonsense is
 // not.
 func TestClientsThatFallSilentOrTalkNonsenseInABody(t *testing.T) {

@@ -60,19 +60,20 @@ func (d *door) serveRequest(w http.ResponseWriter, r *http.Request) {
 	e := d.entry()
 	e.Client, e.Method, e.Path, e.RequestID = r.RemoteAddr, r.Method, r.URL.Path, r.Header.Get("X-Request-Id")
 	defer d.record(&e)
+	d.hurry(w)
 	if d.outlived(r) {
 		w.Header().Set("Connection", "close")
 	}
 	if status := faultOf(r); status != 0 {
 		e.Outcome, e.Status = Rejected, status
-		refuse(w, &e)
+		d.refuse(w, &e)
 		return
 	}
 	e.Group = d.group()
 	u, group, found := d.node.pick(e.Group, d.plane.clock.Now(), flow{})
 	if !found {
 		e.Outcome = NoTarget
-		refuse(w, &e)
+		d.refuse(w, &e)
 		return
 	}
 	defer d.node.release(u)
@@ -85,7 +86,7 @@ func (d *door) serveRequest(w http.ResponseWriter, r *http.Request) {
 		} else if r.Context().Err() != nil {
 			e.Outcome = ClientGone
 		}
-		refuse(w, &e)
+		d.refuse(w, &e)
 		return
 	}
 	e.Reused = c.reused
@@ -111,7 +112,7 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 		x.entry.Outcome = x.failure(r, err)
 		x.drop(x.conn)
 		x.settle(w)
-		refuse(w, x.entry)
+		d.refuse(w, x.entry)
 		return
 	}
 	x.entry.Status = response.StatusCode
@@ -119,7 +120,7 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 		d.upgrade(w, x, response)
 		return
 	}
-	begun, err := pass(w, response, x.conn.reader.Buffered() > 0)
+	begun, err := d.pass(w, response, x.conn.reader.Buffered() > 0)
 	if err != nil {
 		x.entry.Outcome = x.failure(r, err)
 	}
@@ -135,7 +136,7 @@ func (d *door) exchange(w http.ResponseWriter, r *http.Request, x *exchange) {
 	}
 	if err != nil {
 		x.entry.Status = 0
-		refuse(w, x.entry)
+		d.refuse(w, x.entry)
 	}
 }
 
@@ -144,7 +145,7 @@ func (x *exchange) failure(r *http.Request, err error) Outcome {
 	switch {
 	case x.ended(x.conn) != running:
 		return Cut
-	case r.Context().Err() != nil:
+	case r.Context().Err() != nil || errors.Is(err, errNotTaken):
 		return ClientGone
 	case x.body != nil && x.body.failure() != nil:
 		return bodyOutcome(x.body.failure())
@@ -222,7 +223,8 @@ func (x *exchange) settle(w http.ResponseWriter) {
 }
 
 // refuse answers in the target's place, with the entry's status if it has one.
-func refuse(w http.ResponseWriter, e *Entry) {
+func (d *door) refuse(w http.ResponseWriter, e *Entry) {
+	d.hurry(w)
 	e.Status = cmp.Or(e.Status, statusOf(e.Outcome))
 	if e.Outcome == ClientGone {
 		panic(http.ErrAbortHandler)
@@ -239,7 +241,7 @@ func refuse(w http.ResponseWriter, e *Entry) {
 // pass copies an answer to the client as it comes. Begun tells whether the client
 // got some of it. The head waits for the body to begin if that has come with it, as
 // ready says.
-func pass(w http.ResponseWriter, response *http.Response, ready bool) (begun bool, err error) {
+func (d *door) pass(w http.ResponseWriter, response *http.Response, ready bool) (begun bool, err error) {
 	if !ready && response.Body != http.NoBody {
 		begin(w, response)
 		begun, err = true, http.NewResponseController(w).Flush()
@@ -253,14 +255,23 @@ func pass(w http.ResponseWriter, response *http.Response, ready bool) (begun boo
 			begin(w, response)
 			begun = true
 		}
+		d.hurry(w)
 		if failed := passPiece(w, buffer[:n], over); failed != nil {
-			return begun, failed
+			return begun, errors.Join(errNotTaken, failed)
 		}
 		if over {
 			return true, nil
 		}
 	}
 	return begun, err
+}
+
+// errNotTaken says that a client left, or takes nothing for the idle timeout.
+var errNotTaken = errors.New("the client does not take the answer")
+
+// hurry gives the client the idle timeout from now on to take what is written.
+func (d *door) hurry(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d.dialer().idle)) // fails only where writing does
 }
 
 // passPiece passes on a piece of a body; the last need not hurry.
