@@ -18,6 +18,7 @@ type controller struct {
 	rig *rig.Rig
 	log io.Writer
 
+	keeping sync.WaitGroup
 	mu      sync.Mutex
 	process *rig.Process // nil between two
 	killed  bool         // by us
@@ -45,8 +46,16 @@ func (c *controller) start(ctx context.Context) error {
 	return nil
 }
 
-// keep starts it again each time it is killed, until ctx ends. It gives an error
-// if tgc ends by itself.
+// keepRunning starts it again each time it is killed, until ctx ends, and tells if
+// it ends by itself.
+func (c *controller) keepRunning(ctx context.Context, failed func(error)) {
+	c.keeping.Go(func() {
+		if err := c.keep(ctx); err != nil {
+			failed(err)
+		}
+	})
+}
+
 func (c *controller) keep(ctx context.Context) error {
 	for {
 		process := c.current()
@@ -94,15 +103,15 @@ func (c *controller) kill() bool {
 	return true
 }
 
-// stop gives it a moment to hand back its Lease.
+// stop gives it a moment to hand back its Lease. The context of keepRunning has
+// ended.
 func (c *controller) stop() {
-	process := c.current()
-	if process == nil {
-		return
+	if process := c.current(); process != nil {
+		force := time.AfterFunc(2*time.Second, process.Kill)
+		defer force.Stop()
+		process.Stop()
 	}
-	force := time.AfterFunc(2*time.Second, process.Kill)
-	defer force.Stop()
-	process.Stop()
+	c.keeping.Wait()
 }
 
 func (c *controller) state() controllerState {

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"time"
 )
 
@@ -79,13 +78,7 @@ func run(ctx context.Context, options Options, t terminal) (err error) {
 	}()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var keeping sync.WaitGroup
-	defer keeping.Wait()
-	keeping.Go(func() {
-		if err := s.controller.keep(ctx); err != nil {
-			stop(err)
-		}
-	})
+	s.controller.keepRunning(ctx, func(err error) { stop(err) })
 	n := newNarrator(t, newStory(time.Now()))
 	defer watch(ctx, s, n)()
 	p := &play{stage: s, narrator: n, tour: newTour(), once: options.Once}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,12 +36,7 @@ func openDemo(t *testing.T) *opened {
 		t.Fatal(err)
 	}
 	n := newNarrator(screen, newStory(time.Now()))
-	var keeping sync.WaitGroup
-	keeping.Go(func() {
-		if err := s.controller.keep(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	s.controller.keepRunning(ctx, func(err error) { t.Error(err) })
 	stopWatching := watch(ctx, s, n)
 	p := &play{stage: s, narrator: n, tour: newTour()}
 	p.tour.pause()
@@ -53,7 +47,6 @@ func openDemo(t *testing.T) *opened {
 		}
 		stopWatching()
 		cancel()
-		keeping.Wait()
 		if err := s.tearDown(); err != nil {
 			t.Error(err)
 		}

@@ -88,7 +88,8 @@ func requestsOf(n int) string {
 	return fmt.Sprintf("%d requests", n)
 }
 
-// describe says what happened to a request between load balancer and target.
+// describe says what happened to a request between load balancer and target; nothing
+// where that was not what went wrong.
 func describe(o dataplane.Outcome) string {
 	switch o {
 	case dataplane.NoTarget:
@@ -104,11 +105,11 @@ func describe(o dataplane.Outcome) string {
 	case dataplane.Cut:
 		return "cut off, the deregistration delay is over"
 	}
-	return string(o)
+	return ""
 }
 
 // lossesOf puts together what happened in the same way, in the order in which it
-// happened first. Clients that left lost nothing.
+// happened first. What ended well, or by the client's doing, is no loss.
 func lossesOf(entries []dataplane.Entry) []lossesSeen {
 	type key struct {
 		target  string
@@ -116,7 +117,7 @@ func lossesOf(entries []dataplane.Entry) []lossesSeen {
 	}
 	found := map[key]*lossesSeen{}
 	for _, e := range entries {
-		if e.Outcome == dataplane.Forwarded || e.Outcome == dataplane.ClientGone {
+		if describe(e.Outcome) == "" {
 			continue
 		}
 		k := key{e.Target, e.Outcome}
