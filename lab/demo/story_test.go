@@ -106,8 +106,8 @@ func surroundings() []happening {
 		nodeSeen{at: at(4021), name: "node-1", zone: "a", cordoned: true},
 		nodeSeen{at: at(4030), name: "node-1", zone: "a"},
 		deploymentSeen{at: at(4040), replicas: 2, protected: true},
-		lossesSeen{first: refused, count: 7},
-		lossesSeen{first: nowhere, count: 1},
+		lossesSeen{at: at(4102), first: refused, count: 7},
+		lossesSeen{at: at(4200), first: nowhere, count: 1},
 		requestsSeen{at: at(4300), answered: 400, lost: 8},
 	}
 }
@@ -216,11 +216,11 @@ func TestLossesAreToldTogether(t *testing.T) {
 	got := lossesOf([]dataplane.Entry{
 		entry(1, keyA, dataplane.Forwarded), entry(2, keyB, dataplane.Reset), entry(3, keyA, dataplane.Refused),
 		entry(4, keyB, dataplane.Reset), entry(5, keyA, dataplane.ClientGone), entry(6, "", dataplane.NoTarget),
-	})
+	}, at(9))
 	want := []lossesSeen{
-		{first: entry(2, keyB, dataplane.Reset), count: 2},
-		{first: entry(3, keyA, dataplane.Refused), count: 1},
-		{first: entry(6, "", dataplane.NoTarget), count: 1},
+		{at: at(9), first: entry(2, keyB, dataplane.Reset), count: 2},
+		{at: at(9), first: entry(3, keyA, dataplane.Refused), count: 1},
+		{at: at(9), first: entry(6, "", dataplane.NoTarget), count: 1},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)

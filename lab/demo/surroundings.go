@@ -63,14 +63,15 @@ func (h requestsSeen) tell(s *story) []line {
 // lossesSeen are requests that the load balancer could not pass on to a target,
 // in the same way and at about the same time.
 type lossesSeen struct {
+	at    time.Time // when they were found in the access log
 	first dataplane.Entry
 	count int
 }
 
-func (h lossesSeen) when() time.Time { return h.first.At.Add(h.first.Nanoseconds) }
+func (h lossesSeen) when() time.Time { return h.at }
 
 func (h lossesSeen) tell(s *story) []line {
-	l := line{at: h.when().Sub(s.began), who: byBalancer, target: h.first.Target, tone: bad, loss: true}
+	l := line{at: h.at.Sub(s.began), who: byBalancer, target: h.first.Target, tone: bad, loss: true}
 	l.what = fmt.Sprintf("%s lost: %s → %d", requestsOf(h.count), describe(h.first.Outcome), h.first.Status)
 	if p := s.podOf(h.first.Target); p != nil {
 		l.pod = p.name
@@ -110,7 +111,7 @@ func describe(o dataplane.Outcome) string {
 
 // lossesOf puts together what happened in the same way, in the order in which it
 // happened first. What ended well, or by the client's doing, is no loss.
-func lossesOf(entries []dataplane.Entry) []lossesSeen {
+func lossesOf(entries []dataplane.Entry, now time.Time) []lossesSeen {
 	type key struct {
 		target  string
 		outcome dataplane.Outcome
@@ -122,7 +123,7 @@ func lossesOf(entries []dataplane.Entry) []lossesSeen {
 		}
 		k := key{e.Target, e.Outcome}
 		if found[k] == nil {
-			found[k] = &lossesSeen{first: e}
+			found[k] = &lossesSeen{at: now, first: e}
 		}
 		found[k].count++
 	}

@@ -160,7 +160,7 @@ func watchRequests(ctx context.Context, s *Stage, n *narrator) {
 		if len(entries) > 0 {
 			seen = entries[len(entries)-1].Seq
 		}
-		for _, h := range lossesOf(entries) {
+		for _, h := range lossesOf(entries, time.Now()) {
 			n.add(h)
 		}
 	}
