@@ -53,6 +53,8 @@ type Problem struct {
 type Wanted struct {
 	// Candidates are all endpoints considered, one a key, ordered by key.
 	Candidates []Candidate
+	// Gated are the pods that wait at the readiness gates of the bindings, ordered.
+	Gated []Gated
 	// Problems are the bindings that could not be understood, ordered.
 	Problems []Problem
 	// HoldOthers, if not empty, is why targets that are no candidates must stay:
@@ -67,7 +69,8 @@ func For(facts Facts) Wanted {
 	var all []Candidate
 	for _, binding := range facts.Bindings {
 		candidates, problem := candidatesOf(binding, facts.Family)
-		all = append(all, candidates...)
+		all = append(all, guardEmpty(merge(candidates))...)
+		wanted.Gated = append(wanted.Gated, waiting(binding, candidates, problem)...)
 		if problem != nil {
 			wanted.Problems = append(wanted.Problems, *problem)
 		}
@@ -79,6 +82,7 @@ func For(facts Facts) Wanted {
 		})
 	}
 	wanted.Candidates = merge(all)
+	slices.SortFunc(wanted.Gated, Gated.compare)
 	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.Compare(b.Binding) })
 	wanted.HoldOthers = holdReason(wanted.Problems)
 	return wanted
@@ -95,7 +99,7 @@ func holdReason(problems []Problem) target.Reason {
 	return ""
 }
 
-// candidatesOf decides about the endpoints of one binding.
+// candidatesOf decides about the endpoints of one binding, each by itself.
 func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem) {
 	problem := problemOf(binding)
 	if problem != nil && !binding.Deleting {
@@ -107,7 +111,7 @@ func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem)
 			found = append(found, judgeAll(binding, slice, port, family)...)
 		}
 	}
-	return guardEmpty(merge(found)), nil
+	return found, nil
 }
 
 // problemOf tells what is wrong with the Service or the port, if anything.

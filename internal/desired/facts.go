@@ -7,6 +7,7 @@ package desired
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -42,6 +43,10 @@ type Binding struct {
 	NodeNotReady NodePolicy
 	// Slices are the EndpointSlices of the Service.
 	Slices []Slice
+	// Gate is the type of the readiness gate that is answered for the binding.
+	Gate string
+	// Gated are the pods that have this gate, endpoints of the Service or not.
+	Gated []Pod
 }
 
 // NodePolicy says what becomes of a target whose node fell silent.
@@ -156,11 +161,34 @@ type Pod struct {
 
 // Gate is a readiness gate of a pod.
 type Gate struct {
+	// Type is that of the condition that opens the gate.
+	Type string
 	// Ours: the controller opens it, by the target's health.
 	Ours bool
 	Open bool
 	// Since is when the gate was opened or closed; zero if unknown.
 	Since time.Time
+	// Reason and Message are what the condition says of a gate of ours; empty if
+	// there is none yet.
+	Reason, Message string
+}
+
+// waitsAt gives the closed gate of a type at which a pod waits that could serve
+// otherwise; false if it does not wait at one.
+func (p Pod) waitsAt(kind string) (Gate, bool) {
+	if p.Known != Seen || !p.ContainersReady || p.terminating() || p.Finished {
+		return Gate{}, false
+	}
+	i := slices.IndexFunc(p.Gates, func(g Gate) bool { return g.Ours && !g.Open && g.Type == kind })
+	if i < 0 {
+		return Gate{}, false
+	}
+	return p.Gates[i], true
+}
+
+// Waits tells whether a pod that could serve otherwise waits at a gate of ours.
+func (p Pod) Waits() bool {
+	return slices.ContainsFunc(p.Gates, func(g Gate) bool { _, waits := p.waitsAt(g.Type); return waits })
 }
 
 // terminating tells whether the pod is on its way out.

@@ -11,10 +11,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
-// visibleWithin is how long a list may lag behind our own accepted calls. Until
-// then the call is believed, after that the list.
-const visibleWithin = 10 * time.Second
-
 // fullFor is how long a group that refused a target as one too many is left
 // alone, unless targets leave it earlier.
 const fullFor = time.Minute
@@ -26,6 +22,7 @@ type mirror struct {
 	listedAt  time.Time // when the last list was asked for; zero before the first
 	wrote     map[target.Key]written
 	uncertain map[target.Key]bool
+	past      map[target.Key]plan.Past // of targets that are listed
 	ours      target.Set
 	zones     map[netip.Addr]string
 	fullUntil time.Time
@@ -53,6 +50,7 @@ func newMirror(ours target.Set) *mirror {
 		listed:    map[target.Key]target.Observed{},
 		wrote:     map[target.Key]written{},
 		uncertain: map[target.Key]bool{},
+		past:      map[target.Key]plan.Past{},
 		zones:     map[netip.Addr]string{},
 		ours:      ours,
 		refused:   [writes]map[target.Key]refusal{{}, {}},
@@ -72,13 +70,36 @@ func (m *mirror) observe(list []target.Observed, asked time.Time) {
 		if observed.Zone == target.ZoneAll {
 			m.zones[observed.Addr] = target.ZoneAll
 		}
+		if state := observed.Health.State; state != target.Healthy && !state.Leaving() {
+			past := m.past[observed.Key]
+			past.Sick = asked
+			m.past[observed.Key] = past
+		}
 	}
 	for key, write := range m.wrote {
-		if asked.Sub(write.at) > visibleWithin {
+		if asked.Sub(write.at) > plan.VisibleWithin {
 			delete(m.wrote, key)
 			continue
 		}
 		m.overlay(key, write)
+	}
+	maps.DeleteFunc(m.past, func(key target.Key, _ plan.Past) bool { return !m.occupied(key) })
+}
+
+// occupied tells whether a target is listed, or was lately, or may be so.
+func (m *mirror) occupied(key target.Key) bool {
+	_, listed := m.listed[key]
+	_, wrote := m.wrote[key]
+	return listed || wrote || m.uncertain[key]
+}
+
+// register remembers for which pod a target is registered from now on: AWS took the
+// call, or may have taken it. For a pod whose target it is already that changes nothing.
+func (m *mirror) register(change plan.Change, now time.Time) {
+	past := m.past[change.Key]
+	if past.Pod != change.Pod.UID || past.Accepted.IsZero() {
+		past.Pod, past.Accepted, past.Fresh = change.Pod.UID, now, !m.occupied(change.Key)
+		m.past[change.Key] = past
 	}
 }
 
@@ -114,6 +135,7 @@ func (m *mirror) accepted(key target.Key, write written) {
 // registered takes in that AWS accepted targets.
 func (m *mirror) registered(changes []plan.Change, now time.Time) {
 	for _, change := range changes {
+		m.register(change, now)
 		m.accepted(change.Key, written{state: target.Initial, zone: change.Zone, at: now})
 	}
 	m.ours = m.ours.Union(target.SetOf(keysOf(changes)...))
@@ -135,6 +157,9 @@ func (m *mirror) failed(op Op, changes []plan.Change, err *Error, now time.Time)
 	switch {
 	case err.Kind == Unreachable, err.Kind == Unavailable:
 		for _, change := range changes {
+			if op == Register {
+				m.register(change, now)
+			}
 			m.uncertain[change.Key] = true
 			delete(m.wrote, change.Key)
 		}
@@ -233,6 +258,8 @@ func (m *mirror) observation() plan.Observation {
 	}
 	return plan.Observation{
 		Targets:   slices.Collect(maps.Values(m.listed)),
+		ListedAt:  m.listedAt,
+		Past:      maps.Clone(m.past),
 		Ours:      m.ours,
 		Uncertain: target.SetOf(slices.Collect(maps.Keys(m.uncertain))...),
 		Zones:     maps.Clone(m.zones),

@@ -64,13 +64,13 @@ func TestOurCallsAreBelievedForAWhile(t *testing.T) {
 		{"registered, list lags", true, absent, time.Second, target.Initial},
 		{"registered, list lags and shows the old life", true, target.Draining, time.Second, target.Initial},
 		{"registered, list knows", true, target.Healthy, time.Second, target.Healthy},
-		{"registered, somebody else removed it", true, absent, visibleWithin + time.Second, absent},
-		{"registered, somebody else deregistered it", true, target.Draining, visibleWithin + time.Second, target.Draining},
+		{"registered, somebody else removed it", true, absent, plan.VisibleWithin + time.Second, absent},
+		{"registered, somebody else deregistered it", true, target.Draining, plan.VisibleWithin + time.Second, target.Draining},
 		{"deregistered, list asked for before", false, target.Healthy, -time.Second, target.Draining},
 		{"deregistered, list lags", false, target.Healthy, time.Second, target.Draining},
 		{"deregistered, list knows", false, target.Draining, time.Second, target.Draining},
 		{"deregistered, gone", false, absent, time.Second, absent},
-		{"deregistered, somebody else registered it", false, target.Healthy, visibleWithin + time.Second, target.Healthy},
+		{"deregistered, somebody else registered it", false, target.Healthy, plan.VisibleWithin + time.Second, target.Healthy},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMirror(target.Set{})

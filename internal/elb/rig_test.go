@@ -3,6 +3,7 @@ package elb_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ type rig struct {
 	last     elb.Round
 	failures []string // reasons that Rounds reported, each once in a row
 	accepted []time.Duration
+	waiting  map[string]desired.Gated // pods at gates, by UID
+	opened   map[string]time.Time     // gates, by UID of the pod
 }
 
 // rigging is what a rig is made from. The zero value will do.
@@ -109,6 +112,7 @@ func newRig(t testing.TB, options rigging) *rig {
 	r := &rig{
 		t: t, sim: sim, group: group, begin: time.Now(), wake: make(chan struct{}, 1),
 		budget: pace.New(options.limits), wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown,
+		waiting: map[string]desired.Gated{}, opened: map[string]time.Time{},
 	}
 	for _, host := range options.wanted {
 		r.wanted[key(host)] = desired.Candidate{Key: key(host), Verdict: desired.Want, Reason: target.PodReady}
@@ -155,6 +159,9 @@ func (r *rig) plan(have plan.Observation) (plan.Plan, bool) {
 	for _, c := range r.wanted {
 		wanted.Candidates = append(wanted.Candidates, c)
 	}
+	for _, uid := range slices.Sorted(maps.Keys(r.waiting)) {
+		wanted.Gated = append(wanted.Gated, r.waiting[uid])
+	}
 	slices.SortFunc(wanted.Candidates, func(a, b desired.Candidate) int { return a.Key.Compare(b.Key) })
 	return plan.Make(wanted, have, r.policy, time.Now()), true
 }
@@ -192,6 +199,12 @@ func (r *rig) note(round elb.Round) {
 	defer r.mu.Unlock()
 	r.last = round
 	r.steps++
+	for _, gate := range round.Plan.Gates {
+		if _, waits := r.waiting[gate.Pod.UID]; waits && gate.Open {
+			r.opened[gate.Pod.UID] = time.Now()
+			delete(r.waiting, gate.Pod.UID)
+		}
+	}
 	for _, failure := range round.Outcome.Failures {
 		word := failure.Op + " " + string(failure.Reason)
 		if n := len(r.failures); n == 0 || r.failures[n-1] != word {
@@ -238,6 +251,28 @@ func (r *rig) set(verdict desired.Verdict, reason target.Reason, hosts ...int) {
 
 func (r *rig) want(hosts ...int)  { r.set(desired.Want, target.PodReady, hosts...) }
 func (r *rig) leave(hosts ...int) { r.set(desired.Leave, target.PodTerminating, hosts...) }
+
+// gated makes a pod with a closed gate ready on a host.
+func (r *rig) gated(host int, uid string) {
+	r.mu.Lock()
+	pod := desired.PodRef{Namespace: "shop", Name: uid, UID: uid}
+	r.wanted[key(host)] = desired.Candidate{Key: key(host), Verdict: desired.Want, Reason: target.GatePending, Pod: pod}
+	r.waiting[uid] = desired.Gated{Pod: pod, Since: time.Now(), Targets: []target.Key{key(host)}}
+	r.mu.Unlock()
+	r.rouse()
+	synctest.Wait()
+}
+
+// openAfter is when the gate of a pod was opened; zero if it was not.
+func (r *rig) openAfter(uid string) time.Duration {
+	synctest.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if at, open := r.opened[uid]; open {
+		return at.Sub(r.begin)
+	}
+	return 0
+}
 
 // forget takes candidates away as a cluster does with pods that are gone.
 func (r *rig) forget(hosts ...int) {

@@ -34,7 +34,8 @@ type Syncer struct {
 	lanes   [ops]lane
 	done    plan.Outcome // what was accepted since the last Step
 	planned map[target.Key]time.Time
-	polls   int // health polls since something last changed
+	polls   int           // lists since something last changed
+	ripens  time.Duration // how long a pod's target took to turn healthy, the last time
 	sweepIn time.Duration
 	flights sync.WaitGroup
 }
@@ -99,6 +100,7 @@ func (s *Syncer) Step(ctx context.Context) Round {
 		round.Have.Ours = s.mirror.ours
 		s.forgetUnplanned(round.Plan)
 		s.notePlanned(round.Plan, now)
+		s.noteRipe(round)
 	}
 	if ctx.Err() == nil {
 		round.Next = s.start(ctx, round, now)
@@ -137,14 +139,14 @@ func (s *Syncer) start(ctx context.Context, round Round, now time.Time) time.Tim
 		next = s.startWrite(ctx, Deregister, round.Plan.Deregister, next)
 	}
 	lane := &s.lanes[Observe]
-	due, priority := s.observeAt(round.Plan)
+	due := s.observeAt(round.Plan)
 	switch {
+	case now.Before(due.at):
+		next = earlier(next, due.at)
 	case lane.running:
-		lane.hurry(priority)
-	case now.Before(due):
-		next = earlier(next, due)
+		lane.hurry(due.priority)
 	default:
-		lane.waiting = priority
+		lane.waiting = due.priority
 		s.launch(lane, func() { s.observe(ctx) })
 	}
 	return next
@@ -360,43 +362,6 @@ func (s *Syncer) unlisted(err *Error, now time.Time) {
 		return
 	}
 	s.lanes[Observe].fail(failure, err.Kind, now)
-}
-
-// observeAt tells when the group is to be listed next, and how urgent that is.
-func (s *Syncer) observeAt(p plan.Plan) (time.Time, pace.Priority) {
-	retryAt := s.lanes[Observe].retryAt
-	if !s.mirror.known() {
-		return retryAt, pace.Register
-	}
-	every, priority := s.sweepIn, pace.Sweep
-	if poll, waits := s.pollEvery(p); waits && poll < every {
-		every, priority = poll, pace.HealthPoll
-	}
-	return later(retryAt, s.mirror.listedAt.Add(every)), priority
-}
-
-// pollEvery tells how often to look while something is about to change: soon
-// after a registration and then ever more seldom, since a call tells about all
-// targets at once but costs the whole account a token.
-func (s *Syncer) pollEvery(p plan.Plan) (time.Duration, bool) {
-	state := func(c plan.Change) target.State { return s.mirror.listed[c.Key].Health.State }
-	grown := min(time.Second<<min(s.polls/2, 8), 15*time.Second)
-	for _, change := range p.Stay {
-		if state(change) == target.Initial {
-			return grown, true
-		}
-	}
-	for _, change := range slices.Concat(p.Stay, p.Held) {
-		if state(change) == target.Unhealthy {
-			return 15 * time.Second, true
-		}
-	}
-	for _, observed := range s.mirror.listed {
-		if observed.Health.State.Leaving() {
-			return 30 * time.Second, true
-		}
-	}
-	return 0, false
 }
 
 // notePlanned remembers when a change first turned up in a plan.

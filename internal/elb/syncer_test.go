@@ -121,7 +121,7 @@ func TestRule3_UrgencyGrowsDuringTheWait(t *testing.T) {
 	})
 }
 
-// A sweep that waits behind all others turns into a poll when targets come.
+// A sweep that waits behind all others turns into a poll when a pod waits at a gate.
 func TestRule3_WaitingSweepTurnsIntoPoll(t *testing.T) {
 	limits := ample
 	limits.Describe = pace.Limit{Capacity: 40, Refill: 0.01}
@@ -133,7 +133,7 @@ func TestRule3_WaitingSweepTurnsIntoPoll(t *testing.T) {
 		}
 		r.pass(11 * time.Second)
 		r.expectCalls(lists, "0s  OK")
-		r.want(1)
+		r.gated(1, "a")
 		r.expectCalls(lists, "0s  OK", "11s  OK")
 	})
 }

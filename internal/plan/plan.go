@@ -44,6 +44,9 @@ type Plan struct {
 	Held []Change
 	// LeftOut are wanted targets that AWS would not take.
 	LeftOut []Change
+	// Gates are the answers to the pods that wait at readiness gates, in the order
+	// of Wanted.Gated.
+	Gates []Gate
 	// Recheck is when the plan may change though nothing else does; zero if never.
 	Recheck time.Time
 }
@@ -66,6 +69,11 @@ func (p Plan) Empty() bool { return len(p.Register) == 0 && len(p.Deregister) ==
 type Observation struct {
 	// Targets is what the load balancer lists, with our own calls since then.
 	Targets []target.Observed
+	// ListedAt is when that list was asked for.
+	ListedAt time.Time
+	// Past is what is remembered of how targets came to be registered, and may
+	// lack any of them, as after a restart.
+	Past map[target.Key]Past
 	// Ours are the targets that we registered, or found registered as wanted.
 	Ours target.Set
 	// Uncertain are the targets of calls whose reply was lost. They are called
@@ -91,6 +99,9 @@ type Policy struct {
 	// Drain is how long before a pod stops serving its deregistration must have
 	// been accepted for no request to be lost.
 	Drain time.Duration
+	// FailsWithin is the longest for which the load balancer may list a target as
+	// healthy since the moment from which no health check passes any more.
+	FailsWithin time.Duration
 }
 
 // Takeover says what becomes of targets that nothing of ours explains.
@@ -117,6 +128,7 @@ func Make(wanted desired.Wanted, have Observation, policy Policy, now time.Time)
 		candidates[candidate.Key] = true
 		m.consider(candidate)
 	}
+	m.answerGates()
 	for _, key := range have.Uncertain.Keys() {
 		if _, listed := m.listed[key]; !listed {
 			m.listed[key] = target.Observed{Target: target.Target{Key: key}}

@@ -1,10 +1,12 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
 	"strings"
+	"time"
 )
 
 // ARN names one target group of one account and region. It is comparable, so
@@ -105,9 +107,25 @@ type Group struct {
 	Protocol string // HTTP, HTTPS, TCP, TLS, UDP, TCP_UDP, QUIC, TCP_QUIC, GENEVE
 	Port     uint16 // the port of targets that are registered without one
 	VPCID    string
+	Check    HealthCheck
 	// LoadBalancers are the ARNs of the load balancers that use the group. A
 	// group that none uses never turns a target healthy.
 	LoadBalancers []string
+}
+
+// HealthCheck is how the load balancer checks the targets of a group. The zero
+// value is one of which nothing is known.
+type HealthCheck struct {
+	Interval, Timeout  time.Duration
+	UnhealthyThreshold int
+}
+
+// FailsWithin is the longest for which a target may be listed as healthy since the
+// moment from which no check passes any more. Of a group of which nothing is
+// known it is that of AWS's defaults.
+func (h HealthCheck) FailsWithin() time.Duration {
+	interval, timeout := cmp.Or(h.Interval, 30*time.Second), cmp.Or(h.Timeout, 10*time.Second)
+	return time.Duration(cmp.Or(h.UnhealthyThreshold, 2))*interval + timeout
 }
 
 // InUse tells whether any load balancer sends to the group.

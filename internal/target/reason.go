@@ -54,6 +54,25 @@ const (
 	TooManyTargets Reason = "TooManyTargets"
 )
 
+// Why a readiness gate of a pod is open or closed, besides the reasons above and
+// AWS's own for a target that is not healthy, such as Elb.InitialHealthChecking.
+const (
+	// TargetHealthy: the load balancer finds the pod healthy.
+	TargetHealthy Reason = "TargetHealthy"
+	// TargetGroupNotInUse: no load balancer sends to the pod's target, so it never
+	// becomes healthy, and the gate is opened.
+	TargetGroupNotInUse Reason = "TargetGroupNotInUse"
+	// HealthCheckDisabled: the target group has no health checks, and the gate is opened.
+	HealthCheckDisabled Reason = "HealthCheckDisabled"
+	// BindingNotFound: there is no binding that the gate could belong to, and it is opened.
+	BindingNotFound Reason = "BindingNotFound"
+	// HealthUnconfirmed: the health that is listed may still be that of a pod that
+	// had the address before.
+	HealthUnconfirmed Reason = "HealthUnconfirmed"
+	// NotAnEndpoint: the pod is not among the endpoints of the binding's Service.
+	NotAnEndpoint Reason = "NotAnEndpoint"
+)
+
 // Why a binding is ready or not.
 const (
 	// Synced: everything wanted is registered and nothing else is.

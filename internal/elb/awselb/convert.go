@@ -2,6 +2,7 @@ package awselb
 
 import (
 	"net/netip"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
@@ -87,6 +88,11 @@ func groups(list []types.TargetGroup) ([]target.Group, error) {
 			Port:          port(g.Port),
 			VPCID:         aws.ToString(g.VpcId),
 			LoadBalancers: g.LoadBalancerArns,
+			Check: target.HealthCheck{
+				Interval:           time.Duration(aws.ToInt32(g.HealthCheckIntervalSeconds)) * time.Second,
+				Timeout:            time.Duration(aws.ToInt32(g.HealthCheckTimeoutSeconds)) * time.Second,
+				UnhealthyThreshold: int(aws.ToInt32(g.UnhealthyThresholdCount)),
+			},
 		})
 	}
 	return result, nil
