@@ -27,6 +27,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/annotation"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/binding"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/gate"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/preflight"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
@@ -192,17 +193,22 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		return err
 	}
 
+	answers := controller.NewAnswers()
+	gates := &gate.Reconciler{
+		Client: mgr.GetClient(), Answers: answers, Board: board, Events: events, Metrics: meter,
+		Flags: flagBindings, Objects: settings.Bindings,
+	}
 	groups := &group.Reconciler{
-		Cluster: kube.NewCluster(mgr.GetCache()), Registry: registry, Board: board,
-		Metrics: meter, Events: events, Sweep: settings.SweepInterval,
+		Cluster: kube.NewCluster(mgr.GetCache()), Registry: registry, Board: board, Answers: answers,
+		Metrics: meter, Events: events, Sweep: settings.SweepInterval, WakeGates: gates.WakeFor,
 	}
 	bindings := &binding.Reconciler{
 		Client: mgr.GetClient(), Accounts: newAccounts(meter), Registry: registry, Board: board, Events: events,
 		Region: region, Flags: flagBindings, Objects: settings.Bindings, Fresh: settings.SweepInterval,
-		WakeGroup: groups.Wake.Add,
+		WakeGroup: groups.Wake.Add, WakeGates: gates.WakeFor,
 	}
 	groups.Undecided, groups.Lost = bindings.Undecided, bindings.Lost
-	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings}
+	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings, gates}
 	if settings.Bindings {
 		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board})
 	}

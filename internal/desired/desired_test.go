@@ -38,10 +38,13 @@ var (
 	ready    = Pod{Ready: true, ContainersReady: true, ReadySince: t0}
 	notReady = Pod{}
 	leaving  = Pod{Ready: true, ContainersReady: true, Deleted: t0, ServesUntil: t0.Add(30 * time.Second)}
-	gated    = Pod{ContainersReady: true, ReadySince: t0, Gates: []Gate{{Ours: true}}}
+	gated    = Pod{ContainersReady: true, ReadySince: t0, Gates: []Gate{{Type: gate, Ours: true}}}
 	silent   = Pod{ContainersReady: true, NotReadySince: t0}
 	finished = Pod{Ready: true, ContainersReady: true, Finished: true}
 )
+
+// gate is the type of the gate of binding web.
+const gate = "target-health/web"
 
 func ipv4(bindings ...Binding) Facts { return Facts{Family: target.IPv4, Bindings: bindings} }
 

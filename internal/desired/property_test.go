@@ -45,7 +45,7 @@ func anyPod() *rapid.Generator[Pod] {
 			Deleted: anyMoment().Draw(t, "deleted"), ServesUntil: anyMoment().Draw(t, "serves"),
 		}
 		for range rapid.IntRange(0, 2).Draw(t, "gates") {
-			pod.Gates = append(pod.Gates, Gate{Ours: b("ours"), Open: b("open"), Since: anyMoment().Draw(t, "gate since")})
+			pod.Gates = append(pod.Gates, Gate{Type: rapid.SampledFrom([]string{gate, "other"}).Draw(t, "type"), Ours: b("ours"), Open: b("open"), Since: anyMoment().Draw(t, "gate since")})
 		}
 		return pod
 	})
@@ -81,6 +81,7 @@ func anyBinding() *rapid.Generator[Binding] {
 			binding.Service.Ports = append(binding.Service.Ports, ServicePort{anyPortName().Draw(t, "name"), rapid.Uint16Range(0, 2).Draw(t, "number")})
 		}
 		binding.Slices = rapid.SliceOfN(anySlice(), 0, 3).Draw(t, "slices")
+		binding.Gate, binding.Gated = gate, rapid.SliceOfN(anyPod(), 0, 2).Draw(t, "gated")
 		return binding
 	})
 }
@@ -105,6 +106,7 @@ func shuffled(t *rapid.T, facts Facts) Facts {
 		binding := &facts.Bindings[i]
 		binding.Service.Ports = rapid.Permutation(binding.Service.Ports).Draw(t, "service ports")
 		binding.Slices = rapid.Permutation(binding.Slices).Draw(t, "slices")
+		binding.Gated = rapid.Permutation(binding.Gated).Draw(t, "gated")
 		for j := range binding.Slices {
 			slice := &binding.Slices[j]
 			slice.Ports = rapid.Permutation(slice.Ports).Draw(t, "ports")

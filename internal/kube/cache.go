@@ -82,19 +82,24 @@ func stripMeta(meta *metav1.ObjectMeta) {
 	meta.ManagedFields, meta.Annotations, meta.Labels, meta.OwnerReferences = nil, nil, nil, nil
 }
 
-// The indexes by which slices are found.
+// The indexes by which slices and pods are found.
 const (
 	sliceByService = "service"
 	sliceByPod     = "pod"
+	podByGate      = "gate"
 )
 
-// AddIndexes makes the cache able to find slices by Service and by pod.
+// AddIndexes makes the cache able to find slices by Service and by pod, and pods by
+// the readiness gates of ours that they have.
 func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, sliceByService, serviceNames); err != nil {
 		return fmt.Errorf("index slices by Service: %w", err)
 	}
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, sliceByPod, podNames); err != nil {
 		return fmt.Errorf("index slices by pod: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &corev1.Pod{}, podByGate, gateTypes); err != nil {
+		return fmt.Errorf("index pods by gate: %w", err)
 	}
 	return nil
 }

@@ -36,7 +36,9 @@ func anyPod(t *rapid.T) *corev1.Pod {
 	kinds := []corev1.PodConditionType{corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled, ourGate, otherGate}
 	for _, kind := range rapid.SliceOfDistinct(rapid.SampledFrom(kinds), rapid.ID[corev1.PodConditionType]).Draw(t, "conditions") {
 		status := rapid.SampledFrom([]corev1.ConditionStatus{corev1.ConditionTrue, corev1.ConditionFalse, corev1.ConditionUnknown}).Draw(t, "status")
-		pod.Status.Conditions = append(pod.Status.Conditions, condition(kind, status, time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))*time.Second))
+		c := condition(kind, status, time.Duration(rapid.IntRange(0, 9).Draw(t, "since"))*time.Second)
+		c.Reason, c.Message = rapid.StringMatching("[A-Z.]{0,3}").Draw(t, "reason"), rapid.StringMatching("[a-z ]{0,3}").Draw(t, "message")
+		pod.Status.Conditions = append(pod.Status.Conditions, c)
 	}
 	for _, kind := range rapid.SliceOfDistinct(rapid.SampledFrom(kinds[3:]), rapid.ID[corev1.PodConditionType]).Draw(t, "gates") {
 		pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: kind})

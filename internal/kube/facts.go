@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -37,12 +36,16 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 	for _, declared := range bindings {
 		binding := desired.Binding{
 			ID: declared.ID, Deleting: declared.Deleting, Port: declared.Port, NodeNotReady: declared.Nodes,
+			Gate: string(v1beta1.ReadinessGate(declared.ID.Name)),
 		}
 		var err error
 		if binding.Service, err = c.service(ctx, declared.Service); err != nil {
 			return desired.Facts{}, err
 		}
 		if binding.Slices, err = c.slices(ctx, declared.Service); err != nil {
+			return desired.Facts{}, err
+		}
+		if binding.Gated, err = c.gated(ctx, declared.ID.Namespace, binding.Gate); err != nil {
 			return desired.Facts{}, err
 		}
 		facts.Bindings = append(facts.Bindings, binding)
@@ -151,15 +154,18 @@ func PodOf(pod *corev1.Pod) desired.Pod {
 	}
 	facts.ReadySince = status[corev1.PodReady].LastTransitionTime.Time
 	for _, gate := range pod.Spec.ReadinessGates {
-		ours := strings.HasPrefix(string(gate.ConditionType), v1beta1.ReadinessGatePrefix)
-		if ours {
+		condition := status[gate.ConditionType]
+		found := desired.Gate{
+			Type:  string(gate.ConditionType),
+			Ours:  v1beta1.IsReadinessGate(gate.ConditionType),
+			Open:  condition.Status == corev1.ConditionTrue,
+			Since: condition.LastTransitionTime.Time,
+		}
+		if found.Ours {
+			found.Reason, found.Message = condition.Reason, condition.Message
 			facts.ReadySince = status[corev1.ContainersReady].LastTransitionTime.Time
 		}
-		facts.Gates = append(facts.Gates, desired.Gate{
-			Ours:  ours,
-			Open:  status[gate.ConditionType].Status == corev1.ConditionTrue,
-			Since: status[gate.ConditionType].LastTransitionTime.Time,
-		})
+		facts.Gates = append(facts.Gates, found)
 	}
 	if at := pod.DeletionTimestamp; at != nil {
 		// The API server sets the timestamp to when the grace period ends.

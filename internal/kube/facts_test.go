@@ -58,10 +58,17 @@ func TestPodOf(t *testing.T) {
 			p.Status.Conditions = []corev1.PodCondition{
 				condition(corev1.ContainersReady, corev1.ConditionTrue, time.Second), condition(corev1.PodReady, corev1.ConditionFalse, 0),
 				condition(otherGate, corev1.ConditionTrue, 3*time.Second),
+				{
+					Type: ourGate, Status: corev1.ConditionFalse, LastTransitionTime: metav1.NewTime(t0.Add(2 * time.Second)),
+					Reason: "Elb.InitialHealthChecking", Message: "in progress",
+				},
 			}
 		}, desired.Pod{
 			ContainersReady: true, ReadySince: t0.Add(time.Second), NotReadySince: t0,
-			Gates: []desired.Gate{{Ours: true}, {Open: true, Since: t0.Add(3 * time.Second)}},
+			Gates: []desired.Gate{
+				{Type: string(ourGate), Ours: true, Since: t0.Add(2 * time.Second), Reason: "Elb.InitialHealthChecking", Message: "in progress"},
+				{Type: string(otherGate), Open: true, Since: t0.Add(3 * time.Second)},
+			},
 		}},
 		{"finished", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }, desired.Pod{Finished: true}},
 		{"failed", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, desired.Pod{Finished: true}},
@@ -155,7 +162,7 @@ func TestFactsOfABinding(t *testing.T) {
 		aSlice("web", endpointOf("a", discoveryv1.EndpointConditions{Ready: &yes}, "10.0.0.1", "web.example.com")), aSlice("another", endpointOf("a", discoveryv1.EndpointConditions{}, "10.9.9.9")))
 	got := facts(t, NewCluster(s))
 	want := desired.Binding{
-		ID: web.ID, Port: web.Port, NodeNotReady: web.Nodes,
+		ID: web.ID, Port: web.Port, NodeNotReady: web.Nodes, Gate: string(ourGate),
 		Service: desired.Service{Existence: desired.Exists, Ports: []desired.ServicePort{{Name: "http", Number: 80}}},
 		Slices: []desired.Slice{{
 			Ports:     []desired.SlicePort{{Name: "http", Number: 8080}},
@@ -246,7 +253,7 @@ func TestBehaviour08_MissingServiceIsNotADeletedOne(t *testing.T) {
 }
 
 func TestRule5_FailedReadsAreNoFacts(t *testing.T) {
-	for _, kind := range []string{"service", "slice", "pod"} {
+	for _, kind := range []string{"service", "slice", "pod", "gate"} {
 		s := newShelf().add(aService(), aSlice("web", endpointOf("a", discoveryv1.EndpointConditions{}, "10.0.0.1")))
 		s.broken = kind
 		if got, err := NewCluster(s).Facts(t.Context(), target.IPv4, []Binding{web}); err == nil {
@@ -273,7 +280,7 @@ func TestServicesOfAPod(t *testing.T) {
 }
 
 func TestIndexesOfOtherThings(t *testing.T) {
-	if got := slices.Concat(podNames(aPod("a", nil)), serviceNames(aPod("a", nil))); len(got) != 0 {
+	if got := slices.Concat(podNames(aPod("a", nil)), serviceNames(aPod("a", nil)), gateTypes(aService())); len(got) != 0 {
 		t.Errorf("a pod is indexed as a slice under %v", got)
 	}
 }

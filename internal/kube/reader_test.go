@@ -80,27 +80,40 @@ func (s *shelf) missing(kind string, name client.ObjectKey) error {
 }
 
 func (s *shelf) List(_ context.Context, into client.ObjectList, options ...client.ListOption) error {
-	if s.broken == "slice" {
-		return fmt.Errorf("the cache is not filled yet")
-	}
-	list, ok := into.(*discoveryv1.EndpointSliceList)
-	if !ok {
-		return fmt.Errorf("no %T on the shelf", into)
-	}
 	var wanted client.ListOptions
 	wanted.ApplyOptions(options)
-	for _, slice := range s.slices {
-		if slice.Namespace == wanted.Namespace && s.matches(slice, wanted) {
-			list.Items = append(list.Items, *slice)
+	switch list := into.(type) {
+	case *discoveryv1.EndpointSliceList:
+		if s.broken == "slice" {
+			return fmt.Errorf("the cache is not filled yet")
 		}
+		for _, slice := range s.slices {
+			if s.matches(slice, wanted) {
+				list.Items = append(list.Items, *slice)
+			}
+		}
+		return nil
+	case *corev1.PodList:
+		if s.broken == "gate" {
+			return fmt.Errorf("the cache is not filled yet")
+		}
+		for _, pod := range s.pods {
+			if s.matches(pod, wanted) {
+				list.Items = append(list.Items, *pod)
+			}
+		}
+		return nil
 	}
-	return nil
+	return fmt.Errorf("no %T on the shelf", into)
 }
 
-func (s *shelf) matches(slice *discoveryv1.EndpointSlice, wanted client.ListOptions) bool {
+func (s *shelf) matches(object client.Object, wanted client.ListOptions) bool {
+	if object.GetNamespace() != wanted.Namespace {
+		return false
+	}
 	for _, requirement := range wanted.FieldSelector.Requirements() {
 		values, indexed := s.indexes[requirement.Field]
-		if !indexed || !slices.Contains(values(slice), requirement.Value) {
+		if !indexed || !slices.Contains(values(object), requirement.Value) {
 			return false
 		}
 	}

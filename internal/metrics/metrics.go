@@ -23,11 +23,16 @@ type Metrics struct {
 	calls        *prometheus.CounterVec
 	callDuration *prometheus.HistogramVec
 	budgetWait   *prometheus.HistogramVec
+	gates        *prometheus.GaugeVec
+	gateOpened   *prometheus.HistogramVec
 }
 
 // quick are buckets, in seconds, for what should take milliseconds and may take
 // minutes when AWS throttles.
 var quick = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300}
+
+// patient are buckets, in seconds, for what a load balancer takes its time for.
+var patient = []float64{1, 2.5, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 180, 300, 600}
 
 // New makes the metrics and registers them.
 func New(registry prometheus.Registerer) *Metrics {
@@ -63,8 +68,17 @@ func New(registry prometheus.Registerer) *Metrics {
 			Help:    "Time that calls waited for their turn in the account's call budget, by class and priority.",
 			Buckets: quick,
 		}, []string{"class", "priority"}),
+		gates: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tgc_gates_waiting",
+			Help: "Pods of a target group whose containers are ready and whose readiness gate is closed.",
+		}, []string{"target_group"}),
+		gateOpened: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tgc_gate_open_seconds",
+			Help:    "Time from when the containers of a pod were ready until its readiness gate was opened, by the reason of the opening: TargetHealthy, or why there was nothing to wait for.",
+			Buckets: patient,
+		}, []string{"reason"}),
 	}
-	registry.MustRegister(m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait)
+	registry.MustRegister(m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait, m.gates, m.gateOpened)
 	return m
 }
 
@@ -79,6 +93,13 @@ func (m *Metrics) Group(group target.ARN, round elb.Round) {
 	} {
 		m.targets.WithLabelValues(name, state).Set(float64(n))
 	}
+	waiting := 0
+	for _, gate := range round.Plan.Gates {
+		if !gate.Open {
+			waiting++
+		}
+	}
+	m.gates.WithLabelValues(name).Set(float64(waiting))
 	m.changed(name, elb.Register, round.Outcome.Registered)
 	m.changed(name, elb.Deregister, round.Outcome.Deregistered)
 	if round.Plan.Empty() && len(round.Outcome.Failures) == 0 {
@@ -98,6 +119,13 @@ func (m *Metrics) Forget(group target.ARN) {
 	m.targets.DeletePartialMatch(labels)
 	m.changes.DeletePartialMatch(labels)
 	m.lastSuccess.DeletePartialMatch(labels)
+	m.gates.DeletePartialMatch(labels)
+}
+
+// GateOpened notes that a readiness gate was opened, and how long after the pod's
+// containers were ready.
+func (m *Metrics) GateOpened(reason target.Reason, after time.Duration) {
+	m.gateOpened.WithLabelValues(string(reason)).Observe(after.Seconds())
 }
 
 // Accepted notes how long a change took from when it was planned.

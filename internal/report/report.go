@@ -144,12 +144,21 @@ func readiness(in Input, id desired.BindingID, counts Counts, of func(target.Key
 		return Condition{Reason: target.Syncing, Message: fmt.Sprintf(
 			"%d to register, %d to deregister", len(come), len(leave))}
 	}
-	return Condition{True: true, Reason: target.Synced, Message: describeSynced(in.Group, counts)}
+	return Condition{True: true, Reason: target.Synced, Message: describeSynced(in, id, counts)}
 }
 
-func describeSynced(group target.Group, counts Counts) string {
+func describeSynced(in Input, id desired.BindingID, counts Counts) string {
 	message := fmt.Sprintf("%s registered, %d healthy", targets(counts.Registered), counts.Healthy)
-	if !group.InUse() {
+	waiting := 0
+	for _, gate := range in.Plan.Gates {
+		if gate.Binding == id && !gate.Open {
+			waiting++
+		}
+	}
+	if waiting > 0 {
+		message += fmt.Sprintf("; readiness gates closed: %d", waiting)
+	}
+	if !in.Group.InUse() {
 		message += "; no load balancer uses the target group, so none will become healthy: add a listener that forwards to it"
 	}
 	return message

@@ -67,10 +67,10 @@ func (w *World) configure(c command) error {
 			settings.Quotas.TargetsPerGroup, err = strconv.Atoi(value)
 		case "reregister":
 			settings.Reregister = model.Reregister(value)
-		case "lag":
+		case "lag", "registration":
 			var d time.Duration
 			d, err = time.ParseDuration(value)
-			settings.VisibilityLag = elbsim.Duration(d)
+			*map[string]*elbsim.Duration{"lag": &settings.VisibilityLag, "registration": &settings.ALBRegistration}[name] = elbsim.Duration(d)
 		case "inside":
 			var prefix netip.Prefix
 			prefix, err = netip.ParsePrefix(value)

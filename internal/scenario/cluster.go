@@ -10,6 +10,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/report"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -36,6 +37,7 @@ type pod struct {
 	port    uint16
 	sleep   time.Duration
 	broken  bool // answers the kubelet's probes, but not the load balancer's
+	mute    bool // the controller cannot write to the pod
 }
 
 func newCluster() *cluster {
@@ -51,6 +53,7 @@ func (c *cluster) facts() (facts desired.Facts, policy plan.Policy, known bool) 
 		b := c.bindings[name]
 		b.Service = c.services[b.service]
 		b.Slices = c.slices(b.service)
+		b.Gate, b.Gated = name, c.gated(name)
 		facts.Bindings = append(facts.Bindings, b.Binding)
 		if b.takeover != plan.Confirmed {
 			policy.Takeover = plan.Guarded
@@ -76,6 +79,54 @@ func (c *cluster) slices(service string) []desired.Slice {
 		slices = append(slices, slice)
 	}
 	return slices
+}
+
+// gated lists the pods that have a gate.
+func (c *cluster) gated(gate string) []desired.Pod {
+	var pods []desired.Pod
+	for _, p := range c.pods {
+		if slices.ContainsFunc(p.Gates, func(g desired.Gate) bool { return g.Type == gate }) {
+			pods = append(pods, p.Pod)
+		}
+	}
+	return pods
+}
+
+// answer writes what a gate should say, unless it says so already or was opened; false
+// if nothing was written. The kubelet looks at once.
+func (c *cluster) answer(gate report.Gate) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.pods[gate.Pod.Name]
+	i := slices.IndexFunc(p.Gates, func(g desired.Gate) bool { return g.Type == gate.Type })
+	if p.UID != gate.Pod.UID || p.mute || i < 0 || p.Gates[i].Open || !gate.True && p.Gates[i].Reason == string(gate.Reason) {
+		return false
+	}
+	p.Gates = slices.Clone(p.Gates)
+	p.Gates[i] = desired.Gate{
+		Type: gate.Type, Ours: true, Open: gate.True, Since: time.Now(), Reason: string(gate.Reason), Message: gate.Message,
+	}
+	p.recheck()
+	c.pods[p.Name] = p
+	return true
+}
+
+// expectGates checks that all gates of pods are open, or all closed.
+func (c *cluster) expectGates(pods []string, open bool) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, name := range pods {
+		p, exists := c.pods[name]
+		if !exists || len(p.Gates) == 0 {
+			return fmt.Errorf("there is no pod %s with a gate", name)
+		}
+		for _, gate := range p.Gates {
+			if gate.Open != open {
+				return fmt.Errorf("gate %s of %s: open is %v, which was not expected", gate.Type, name, gate.Open)
+			}
+		}
+	}
+	return nil
 }
 
 // serves tells whether a pod answers the load balancer at an address.

@@ -57,7 +57,9 @@ var verbs = map[string]func(*World, command) (shown []string, err error){
 	"unready":   pods(func(p *pod) { p.ContainersReady = false; p.recheck() }),
 	"silent":    pods(func(p *pod) { p.Ready, p.NotReadySince = false, time.Now() }),
 	"break":     pods(func(p *pod) { p.broken = true }),
-	"open":      pods((*pod).openGates),
+	"mend":      pods(func(p *pod) { p.broken = false }),
+	"mute":      pods(func(p *pod) { p.mute = true }),
+	"unmute":    pods(func(p *pod) { p.mute = false }),
 	"terminate": pods((*pod).terminate),
 	"gone":      (*World).podsGone,
 	"blind":     func(w *World, _ command) ([]string, error) { w.cluster.see(false); return nil, nil },
@@ -73,13 +75,6 @@ var verbs = map[string]func(*World, command) (shown []string, err error){
 
 func pods(change func(*pod)) func(*World, command) ([]string, error) {
 	return func(w *World, c command) ([]string, error) { return nil, w.cluster.change(c.names(0), change) }
-}
-
-func (p *pod) openGates() {
-	for i := range p.Gates {
-		p.Gates[i].Open, p.Gates[i].Since = true, time.Now()
-	}
-	p.recheck()
 }
 
 func (c *cluster) see(all bool) {
@@ -158,8 +153,8 @@ func (w *World) makePod(c command) ([]string, error) {
 	name := c.word(0)
 	p := pod{service: c.option("service", "web"), addr: addr, port: uint16(port), sleep: sleep}
 	p.Known, p.Name, p.UID, p.NotReadySince = desired.Seen, name, "uid-"+name, time.Now()
-	if c.says("gate") {
-		p.Gates = []desired.Gate{{Ours: true}}
+	for _, binding := range c.options["gate"] {
+		p.Gates = append(p.Gates, desired.Gate{Type: binding, Ours: true})
 	}
 	p.ContainersReady = c.says("ready")
 	p.recheck()
@@ -275,6 +270,8 @@ func (w *World) expect(c command) ([]string, error) {
 	switch c.word(0) {
 	case "in", "out":
 		return nil, w.expectListed(c)
+	case "open", "closed":
+		return nil, w.cluster.expectGates(c.names(1), c.word(0) == "open")
 	case "synced":
 		round := w.program.last()
 		if !round.Known || round.Busy || !round.Plan.Empty() || len(round.Plan.LeftOut)+len(round.Outcome.Failures) > 0 {
@@ -283,7 +280,7 @@ func (w *World) expect(c command) ([]string, error) {
 		}
 		return nil, nil
 	}
-	return nil, fmt.Errorf("expect %q: want in, out or synced", c.word(0))
+	return nil, fmt.Errorf("expect %q: want in, out, open, closed or synced", c.word(0))
 }
 
 func (w *World) expectListed(c command) error {

@@ -15,7 +15,8 @@
 // act; those about AWS and those that only look take no time.
 //
 // Output tells every call that changes the group when it is answered, with the
-// time since the beginning of the file, and every event. Calls that only read are
+// time since the beginning of the file, every event, and every readiness gate that is
+// answered, which the kubelet heeds at once. Calls that only read are
 // not told. The test compares it; go test ./internal/scenario -update rewrites
 // it. What a file is about should besides be said with expect, which fails
 // whatever the file says.
@@ -26,20 +27,21 @@
 //	delete service NAME                     delete it, and see it go
 //	binding NAME [service=NAME] [port=NAME] [takeover=Confirmed] [nodes=Deregister]
 //	delete binding NAME
-//	pod NAME ADDRESS [service=NAME] [port=NUMBER] [sleep=DURATION] [gate] [ready]
+//	pod NAME ADDRESS [service=NAME] [port=NUMBER] [sleep=DURATION] [gate=BINDING]... [ready]
 //	ready NAME...                           the containers pass their probes
 //	unready NAME...                         they fail them
 //	break NAME...                           they answer the kubelet, but not the load balancer
+//	mend NAME...                            they answer it again
 //	silent NAME...                          the control plane loses sight of the node
-//	open NAME...                            the pod's gate is opened
 //	terminate NAME...                       the pod is deleted and shuts down
 //	gone NAME...                            the pod and its endpoint have disappeared
+//	mute NAME..., unmute NAME...            the controller cannot write to the pods; it can again
 //	blind, seeing                           no facts can be read; they can again
 //
 // AWS:
 //
 //	group [delay=DURATION] [targets=ADDRESS:PORT,...] [unused]     comes first
-//	aws quota=N, reregister=refuse|revive, lag=DURATION, inside=CIDR
+//	aws quota=N, reregister=refuse|revive, lag=DURATION, registration=DURATION, inside=CIDR
 //	aws fail ACTION CODE [count=N]          answer with an error
 //	aws lose-reply ACTION [count=N]         apply the call, and tell nobody
 //	aws drop ACTION [count=N]               neither apply the call nor answer
@@ -56,5 +58,6 @@
 //	plan                                    what is left to do, and what a guard holds
 //	status                                  what people see of each binding
 //	expect in|out ADDRESS...                these are registered, or are not
+//	expect open|closed NAME...              so are all readiness gates of these pods
 //	expect synced                           nothing is left to do, and nothing is in doubt
 package scenario

@@ -139,6 +139,7 @@ func (w *World) plan(have plan.Observation) (plan.Plan, bool) {
 	if !known {
 		return plan.Plan{}, false
 	}
+	policy.FailsWithin = w.group.Check.FailsWithin()
 	return plan.Make(desired.For(facts), have, policy, time.Now()), true
 }
 
@@ -173,9 +174,11 @@ func (p *program) publish(round elb.Round) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.round = round
-	reports := report.Of(report.Input{
+	in := report.Input{
 		Group: p.world.group, Bindings: p.world.cluster.ids(), Have: round.Have, Plan: round.Plan, Outcome: round.Outcome,
-	})
+	}
+	p.answer(report.Gates(in))
+	reports := report.Of(in)
 	for _, current := range reports {
 		previous := p.reports[current.ID]
 		if !round.Known {
@@ -186,6 +189,21 @@ func (p *program) publish(round elb.Round) {
 		}
 		p.reports[current.ID] = current
 		p.release(current.ID, round)
+	}
+}
+
+// answer writes what gates should say, as the gate controller does.
+func (p *program) answer(gates []report.Gate) {
+	for _, gate := range gates {
+		if !p.world.cluster.answer(gate) {
+			continue
+		}
+		word := "closed"
+		if gate.True {
+			word = "open"
+		}
+		p.world.tell(fmt.Sprintf("gate %s of %s is %s: %s", gate.Type, gate.Pod.Name, word, gate.Reason))
+		p.rouse()
 	}
 }
 

@@ -40,6 +40,8 @@ type Reconciler struct {
 	Fresh time.Duration
 	// WakeGroup brings a group to its controller.
 	WakeGroup func(target.ARN)
+	// WakeGates brings back the pods that wait at the gate of a binding.
+	WakeGates func(context.Context, desired.BindingID)
 
 	queue controller.Queue[desired.BindingID]
 
@@ -57,6 +59,7 @@ type problem struct {
 
 // Reconcile finds a binding's group and files both in the Registry.
 func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (reconcile.Result, error) {
+	defer r.WakeGates(ctx, id)
 	binding, found, err := r.declared(ctx, id)
 	switch {
 	case apierrors.IsConflict(err):

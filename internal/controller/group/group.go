@@ -27,12 +27,16 @@ type Reconciler struct {
 	Cluster  *kube.Cluster
 	Registry *controller.Registry
 	Board    *controller.Board
-	Metrics  *metrics.Metrics
+	// Answers tells pods that wait at readiness gates what their targets' health is.
+	Answers *controller.Answers
+	Metrics *metrics.Metrics
 	// Events tells people what happened to a binding.
 	Events *kube.Recorder
 	// Undecided lists the bindings of which it is not known yet whether they mean
 	// a group. It is quick and does not wait.
 	Undecided func(context.Context, target.ARN) ([]desired.BindingID, error)
+	// WakeGates brings back the pods that wait at the gate of a binding.
+	WakeGates func(context.Context, desired.BindingID)
 	// Lost is told of bindings whose group proved not to exist.
 	Lost func(controller.Bound)
 	// Sweep is how often an unchanged group is looked at for drift.
@@ -95,6 +99,7 @@ func (r *Reconciler) forget(arn target.ARN) {
 		return
 	}
 	delete(r.syncers, arn)
+	r.Answers.Post(arn, nil)
 	r.Metrics.Forget(arn)
 }
 
@@ -133,9 +138,11 @@ func (r *Reconciler) plan(ctx context.Context, arn target.ARN, have plan.Observa
 // publish tells people and machines what a round found and did.
 func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, round elb.Round) {
 	group := bindings[0].Target
-	reports := report.Of(report.Input{
+	input := report.Input{
 		Group: group, Bindings: ids(bindings), Have: round.Have, Plan: round.Plan, Outcome: round.Outcome,
-	})
+	}
+	reports := report.Of(input)
+	r.Answers.Post(group.ARN, report.Gates(input))
 	if round.Known {
 		r.Metrics.Group(group.ARN, round)
 	}
@@ -146,6 +153,9 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 		reports[i].Ready.Message = named(binding, reports[i].Ready)
 		notice := controller.Notice{Report: reports[i], Group: group, Finished: finished(binding, round)}
 		previous := r.Board.Post(notice)
+		if !round.Known {
+			r.WakeGates(ctx, binding.ID)
+		}
 		for _, event := range report.Events(previous.Report, reports[i], round.Outcome) {
 			r.Events.Record(ctx, binding.Binding, group.ARN, event)
 		}
@@ -196,7 +206,7 @@ func gone(round elb.Round) bool {
 
 // policy is the most careful of the bindings' policies.
 func policy(bindings []controller.Bound) plan.Policy {
-	strictest := plan.Policy{Takeover: plan.Confirmed}
+	strictest := plan.Policy{Takeover: plan.Confirmed, FailsWithin: bindings[0].Target.Check.FailsWithin()}
 	for _, binding := range bindings {
 		if binding.Policy.Takeover != plan.Confirmed {
 			strictest.Takeover = plan.Guarded
