@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -64,8 +65,8 @@ type gatePatch struct {
 	} `json:"status"`
 }
 
-// WriteGates writes what gates of a pod should say. The API server refuses it if
-// another pod has the pod's name by now, and, as a conflict, if a gate is to be
+// WriteGates writes what gates of a pod should say. The error is that of a missing
+// pod, too, if another pod has the name by now. It is a conflict if a gate is to be
 // closed and the pod is not as it was read: what another process opened meanwhile
 // must stay open.
 func WriteGates(ctx context.Context, c client.Client, pod *corev1.Pod, gates []report.Gate, now time.Time) error {
@@ -82,7 +83,12 @@ func WriteGates(ctx context.Context, c client.Client, pod *corev1.Pod, gates []r
 		return fmt.Errorf("encode the gates of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	named := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	if err := c.Status().Patch(ctx, named, client.RawPatch(types.StrategicMergePatchType, data), FieldOwner); err != nil {
+	err = c.Status().Patch(ctx, named, client.RawPatch(types.StrategicMergePatchType, data), FieldOwner)
+	if cause, known := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid); known && cause.Field == "metadata.uid" {
+		// The UID of an object never changes: it is another object.
+		err = apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("write the gates of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil

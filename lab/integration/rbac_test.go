@@ -61,7 +61,7 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 	witness, config := e.witness(account)
 
 	bound, annotated := e.group(), e.group(func(g *elbsim.SeedGroup) { g.Name = "annotated" })
-	e.deployment("bound", 2)
+	e.deployment("bound", 2, gatedBy("bound"))
 	e.service("bound")
 	e.deployment("annotated", 1)
 	service := e.service("annotated")
