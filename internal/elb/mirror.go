@@ -72,7 +72,7 @@ func (m *mirror) observe(list []target.Observed, asked time.Time) {
 		}
 		if state := observed.Health.State; state != target.Healthy && !state.Leaving() {
 			past := m.past[observed.Key]
-			past.Sick = asked
+			past.Sick, past.Failed = asked, past.Failed || state == target.Unhealthy
 			m.past[observed.Key] = past
 		}
 	}
@@ -98,7 +98,7 @@ func (m *mirror) occupied(key target.Key) bool {
 func (m *mirror) register(change plan.Change, now time.Time) {
 	past := m.past[change.Key]
 	if past.Pod != change.Pod.UID || past.Accepted.IsZero() {
-		past.Pod, past.Accepted, past.Fresh = change.Pod.UID, now, !m.occupied(change.Key)
+		past.Pod, past.Accepted, past.Fresh, past.Failed = change.Pod.UID, now, !m.occupied(change.Key), false
 		m.past[change.Key] = past
 	}
 }

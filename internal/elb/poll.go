@@ -12,6 +12,7 @@ import (
 // The bounds of how often a group is listed while a gate waits for it.
 const (
 	pollAtMost  = time.Second
+	pollBefore  = 4 * time.Second // while none of the group was ever healthy so soon
 	pollAtLeast = 15 * time.Second
 )
 
@@ -51,30 +52,79 @@ func (s *Syncer) pollForGates(p plan.Plan) time.Time {
 		if past := s.mirror.past[gate.Target]; past.Pod == gate.Pod.UID {
 			since = past.Accepted
 		}
-		soonest = earlier(soonest, s.mirror.listedAt.Add(s.pollEvery(s.mirror.listedAt.Sub(since))))
-		if gate.After.After(s.mirror.listedAt) {
-			soonest = earlier(soonest, gate.After)
+		looked := later(s.mirror.listedAt, since)
+		at := looked.Add(s.pollEvery(looked.Sub(since)))
+		if gate.Reason == target.HealthUnconfirmed {
+			at = s.pollInDoubt(gate, looked, since)
 		}
+		soonest = earlier(soonest, at)
 	}
 	return soonest
 }
 
+// pollInDoubt is when to look for a pod whose target was somebody else's: at once
+// after its registration, since a target that is seen not to be healthy is its own
+// from then on, and when the doubt ends.
+func (s *Syncer) pollInDoubt(gate plan.Gate, looked, since time.Time) time.Time {
+	if s.mirror.listedAt.Before(since) {
+		return since
+	}
+	at := looked.Add(pollSeldom(looked.Sub(since)))
+	if gate.After.After(looked) {
+		return earlier(at, gate.After)
+	}
+	return at
+}
+
 // pollEvery tells how often to look at a target that waits for so long: about once a
-// second in the beginning and when others of the group turned healthy, else ever
-// more seldom, so that what is found out is late by an eighth of the wait at most.
+// second around the time when others of the group turned healthy. Before, a look is
+// wasted as a rule, and there are others who need the token. Apart from that it is
+// ever more seldom, so that what is found out is late by an eighth of the wait at most.
 func (s *Syncer) pollEvery(waited time.Duration) time.Duration {
-	if s.ripens > 0 && waited > s.ripens*3/4 && waited < s.ripens*3/2 {
+	seldom := pollSeldom(waited)
+	switch first := s.ripens.first; {
+	case waited < first:
+		return max(pollAtMost, min(first-waited, max(seldom, pollBefore)))
+	case waited < s.ripens.last*3/2:
 		return pollAtMost
 	}
+	return seldom
+}
+
+func pollSeldom(waited time.Duration) time.Duration {
 	return min(max(waited/8, pollAtMost), pollAtLeast)
 }
 
-// noteRipe remembers how long it takes in this group until a target is healthy.
+// ripening is when, after their registration, targets of a group turn healthy. The
+// zero value is at any time.
+type ripening struct {
+	// first is for how long they were seen not to be healthy as a rule, and last how
+	// long it took until the latest was seen healthy.
+	first, last time.Duration
+}
+
+// note takes in that a target was not healthy after sick, zero if it was not looked at,
+// and was after ripe. Sooner than before is believed at once and later with
+// hesitation: a look that comes too late costs somebody time.
+func (r *ripening) note(sick, ripe time.Duration) {
+	r.last = ripe
+	switch {
+	case sick <= 0:
+		r.first /= 2
+	case sick < r.first || r.first == 0:
+		r.first = sick
+	default:
+		r.first += (sick - r.first) / 4
+	}
+}
+
+// noteRipe learns from the targets whose gates open, but not from those whose pods
+// took their time.
 func (s *Syncer) noteRipe(round Round) {
 	for _, gate := range round.Plan.Gates {
 		past := s.mirror.past[gate.Target]
-		if gate.Open && gate.Reason == target.TargetHealthy && past.Pod == gate.Pod.UID {
-			s.ripens = s.mirror.listedAt.Sub(past.Accepted)
+		if gate.Open && gate.Reason == target.TargetHealthy && past.Pod == gate.Pod.UID && !past.Failed {
+			s.ripens.note(past.Sick.Sub(past.Accepted), s.mirror.listedAt.Sub(past.Accepted))
 		}
 	}
 }

@@ -34,8 +34,8 @@ type Syncer struct {
 	lanes   [ops]lane
 	done    plan.Outcome // what was accepted since the last Step
 	planned map[target.Key]time.Time
-	polls   int           // lists since something last changed
-	ripens  time.Duration // how long a pod's target took to turn healthy, the last time
+	polls   int // lists since something last changed
+	ripens  ripening
 	sweepIn time.Duration
 	flights sync.WaitGroup
 }

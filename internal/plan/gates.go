@@ -26,6 +26,8 @@ type Past struct {
 	// Sick is when a list was last asked for that showed it registered and not
 	// healthy; zero if never.
 	Sick time.Time
+	// Failed: a list since the registration showed it unhealthy.
+	Failed bool
 }
 
 // Gate is the answer to a pod that waits at a readiness gate. It is in two parts: a

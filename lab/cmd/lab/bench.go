@@ -23,5 +23,24 @@ func benchCommand() *cobra.Command {
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
 	c.Flags().IntVar(&options.Replacements, "replacements", 120, "number of pods to replace")
 	c.Flags().DurationVar(&options.Every, "every", time.Second, "how often a pod is replaced")
+	c.AddCommand(benchGatesCommand())
+	return c
+}
+
+func benchGatesCommand() *cobra.Command {
+	var options bench.GateOptions
+	c := &cobra.Command{
+		Use:   "gates",
+		Short: "Measure how soon readiness gates open after the load balancer says healthy",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench.Gates(c.Context(), options, c.OutOrStdout())
+		},
+	}
+	c.Flags().IntVar(&options.Deployments, "deployments", 20, "number of Deployments, each with a target group")
+	c.Flags().IntVar(&options.Pods, "pods", 5, "number of pods of each Deployment")
+	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
+	c.Flags().DurationVar(&options.Registration, "registration", 3*time.Second, "for how long the load balancer registers a target")
+	c.Flags().IntVar(&options.Rolls, "rolls", 2, "how often all Deployments are rolled at once")
 	return c
 }
