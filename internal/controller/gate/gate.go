@@ -103,21 +103,34 @@ func (r *Reconciler) say(ctx context.Context, pod *corev1.Pod) (gates []report.G
 		if !gate.Ours || gate.Open || r.latched(pod, gate.Type) {
 			continue
 		}
-		answer, known := r.Answers.Read(facts.UID, gate.Type)
-		if !known {
-			answer = report.Gate{Type: gate.Type, Since: facts.ReadySince}
-			if answer.Condition, known, err = r.unplanned(ctx, pod.Namespace, gate.Type); err != nil {
-				return nil, 0, err
-			}
+		answer, known, err := r.answer(ctx, pod.Namespace, facts, gate.Type)
+		if err != nil {
+			return nil, 0, err
 		}
-		if wait := time.Until(facts.ReadySince.Add(premature[answer.Reason])); wait > 0 && gate.Reason == "" {
-			again, known = wait, false
-		}
-		if known && (answer.True || string(answer.Reason) != gate.Reason || answer.Message != gate.Message) {
+		wait := time.Until(facts.ReadySince.Add(premature[answer.Reason]))
+		switch {
+		case wait > 0 && gate.Reason == "":
+			again = wait
+		case known && news(gate, answer):
 			gates = append(gates, answer)
 		}
 	}
 	return gates, again, nil
+}
+
+// news tells whether an answer is another than what the gate's condition says.
+func news(gate desired.Gate, answer report.Gate) bool {
+	return answer.True || string(answer.Reason) != gate.Reason || answer.Message != gate.Message
+}
+
+// answer is what to say at a gate of a pod: what a group says, or what is known of
+// the gate's binding; false if nothing is.
+func (r *Reconciler) answer(ctx context.Context, namespace string, pod desired.Pod, gate string) (report.Gate, bool, error) {
+	if answer, known := r.Answers.Read(pod.UID, gate); known {
+		return answer, true, nil
+	}
+	condition, known, err := r.unplanned(ctx, namespace, gate)
+	return report.Gate{Type: gate, Condition: condition, Since: pod.ReadySince}, known, err
 }
 
 // unplanned is what to say at a gate for which no group has an answer; false if
