@@ -76,16 +76,17 @@ func (s *Syncer) pollInDoubt(gate plan.Gate, looked, since time.Time) time.Time 
 	return at
 }
 
-// pollEvery tells how often to look at a target that waits for so long: about once a
-// second around the time when others of the group turned healthy. Before, a look is
-// wasted as a rule, and there are others who need the token. Apart from that it is
-// ever more seldom, so that what is found out is late by an eighth of the wait at most.
+// pollEvery tells how long after a look at a target that waits for so long the next is
+// due: when others of the group turned healthy, and about every second from then on.
+// Before, a look is wasted as a rule, and there are others who need the token. Apart
+// from that looks are ever more seldom, so that what is found out is late by an eighth
+// of the wait at most.
 func (s *Syncer) pollEvery(waited time.Duration) time.Duration {
 	seldom := pollSeldom(waited)
-	switch first := s.ripens.first; {
-	case waited < first:
-		return max(pollAtMost, min(first-waited, max(seldom, pollBefore)))
-	case waited < s.ripens.last*3/2:
+	switch ripe := s.ripens.after; {
+	case waited < ripe:
+		return min(ripe-waited, max(seldom, pollBefore))
+	case waited < ripe*3/2:
 		return pollAtMost
 	}
 	return seldom
@@ -95,26 +96,22 @@ func pollSeldom(waited time.Duration) time.Duration {
 	return min(max(waited/8, pollAtMost), pollAtLeast)
 }
 
-// ripening is when, after their registration, targets of a group turn healthy. The
-// zero value is at any time.
-type ripening struct {
-	// first is for how long they were seen not to be healthy as a rule, and last how
-	// long it took until the latest was seen healthy.
-	first, last time.Duration
-}
+// ripening is how long after their registration the targets of a group turn healthy:
+// long enough for two of three to be so. The zero value knows nothing.
+type ripening struct{ after time.Duration }
 
-// note takes in that a target was not healthy after sick, zero if it was not looked at,
-// and was after ripe. Sooner than before is believed at once and later with
-// hesitation: a look that comes too late costs somebody time.
+// note takes in that a target was seen healthy after ripe and, if sick is above zero,
+// not to be so after sick.
 func (r *ripening) note(sick, ripe time.Duration) {
-	r.last = ripe
 	switch {
-	case sick <= 0:
-		r.first /= 2
-	case sick < r.first || r.first == 0:
-		r.first = sick
+	case r.after == 0:
+		r.after = (max(sick, 0) + ripe) / 2
+	case sick >= r.after: // looked at too early
+		r.after += min(r.after/8, ripe-r.after)
+	case ripe >= r.after:
+		r.after -= r.after / 16
 	default:
-		r.first += (sick - r.first) / 4
+		r.after = ripe
 	}
 }
 

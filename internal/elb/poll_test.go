@@ -3,8 +3,10 @@ package elb_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
@@ -200,4 +202,67 @@ func TestBehaviour28_RestartWhileAPodWaits(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Twenty groups share the documented budget, and five pods of each come within five
+// seconds, all of them twice: the second time it is known how long it takes. Time is
+// virtual, so the figures depend on nothing but the rules.
+func TestBehaviour30_ManyGroupsShareTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := pace.New(pace.Documented())
+		var rigs []*rig
+		for range 20 {
+			r := newRig(t, rigging{budget: budget, check: elbsim.AlwaysPass, settings: registering(3 * time.Second)})
+			defer r.shutdown()
+			rigs = append(rigs, r)
+		}
+		for wave, aim := range []struct{ median, most time.Duration }{{time.Second, 3500 * time.Millisecond}, {500 * time.Millisecond, 1500 * time.Millisecond}} {
+			time.Sleep(time.Minute)
+			for pod := range 5 {
+				for i, r := range rigs {
+					r.gated(10*wave+pod+1, fmt.Sprint(wave, "-", pod))
+					time.Sleep(time.Duration(30+i) * time.Millisecond)
+				}
+			}
+			time.Sleep(time.Minute)
+			late := latenesses(rigs, wave)
+			t.Logf("wave %d: median %v, 99th of 100 %v, lists %d", wave+1, late[49], late[98], listsOf(rigs))
+			if len(late) != 100 || late[49] > aim.median || late[98] > aim.most {
+				t.Errorf("wave %d: %d gates open, median %v, 99th %v, want %v", wave+1, len(late), late[49], late[98], aim)
+			}
+		}
+	})
+}
+
+// latenesses are how long after their targets were healthy the gates of a wave were
+// opened, in order.
+func latenesses(rigs []*rig, wave int) []time.Duration {
+	var late []time.Duration
+	for _, r := range rigs {
+		for _, listed := range r.sim.Groups()[0].Targets {
+			k, pod := mustParse(listed.Target), 0
+			if pod = hostOf(k) - 10*wave - 1; pod < 0 || pod >= 5 {
+				continue
+			}
+			late = append(late, r.begin.Add(r.openAfter(fmt.Sprint(wave, "-", pod))).Sub(listed.Since))
+		}
+	}
+	slices.Sort(late)
+	return late
+}
+
+func mustParse(text string) target.Key {
+	key, err := target.ParseKey(text)
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+func listsOf(rigs []*rig) int {
+	n := 0
+	for _, r := range rigs {
+		n += len(r.calls(lists))
+	}
+	return n
 }

@@ -49,6 +49,7 @@ type rig struct {
 type rigging struct {
 	settings func(*elbsim.Settings)
 	limits   pace.Limits
+	budget   *pace.Budget // shared with others, in place of one with these limits
 	client   func(elb.Client) elb.Client
 	sweep    time.Duration
 	ours     target.Set
@@ -102,6 +103,9 @@ func newRig(t testing.TB, options rigging) *rig {
 	if options.limits == (pace.Limits{}) {
 		options.limits = ample
 	}
+	if options.budget == nil {
+		options.budget = pace.New(options.limits)
+	}
 	if options.sweep == 0 {
 		options.sweep = 10 * time.Minute
 	}
@@ -111,7 +115,7 @@ func newRig(t testing.TB, options rigging) *rig {
 	}
 	r := &rig{
 		t: t, sim: sim, group: group, begin: time.Now(), wake: make(chan struct{}, 1),
-		budget: pace.New(options.limits), wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown,
+		budget: options.budget, wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown,
 		waiting: map[string]desired.Gated{}, opened: map[string]time.Time{},
 	}
 	for _, host := range options.wanted {
