@@ -75,13 +75,13 @@ func TestBehaviour24_OnlyClosedGatesAreAnswered(t *testing.T) {
 	})
 }
 
-// A pod of an address that an earlier pod still holds waits for its own target.
+// A pod waits for the target of its address, whoever else has it still.
 func TestBehaviour28_PodOnASharedAddressWaits(t *testing.T) {
 	old, fresh := at(1, ready), at(1, gated)
 	old.Pod.UID = "uid-old"
 	old.Pod.ReadySince = t0.Add(-time.Hour)
 	got := For(ipv4(web(old, fresh).with(func(b *Binding) { b.Gate, b.Gated = gate, []Pod{fresh.Pod} })))
-	if len(got.Gated) != 1 || len(got.Gated[0].Targets) != 1 || got.Candidates[0].Pod.UID != "uid-old" {
+	if len(got.Gated) != 1 || len(got.Gated[0].Targets) != 1 || got.Gated[0].Pod.UID != "uid-1" {
 		t.Errorf("got %+v", got)
 	}
 }

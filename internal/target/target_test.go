@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -216,6 +217,20 @@ func TestOnlyDrainingIsLeaving(t *testing.T) {
 	for _, state := range []target.State{target.Initial, target.Healthy, target.Unhealthy, target.UnhealthyDraining, target.Unused, target.Draining, target.Unavailable} {
 		if got := state.Leaving(); got != (state == target.Draining) {
 			t.Errorf("%s: leaving is %v", state, got)
+		}
+	}
+}
+
+func TestHealthCheckFailsWithin(t *testing.T) {
+	for _, c := range []struct {
+		check target.HealthCheck
+		want  time.Duration
+	}{
+		{target.HealthCheck{}, 70 * time.Second},
+		{target.HealthCheck{Interval: 5 * time.Second, Timeout: 2 * time.Second, UnhealthyThreshold: 3}, 17 * time.Second},
+	} {
+		if got := c.check.FailsWithin(); got != c.want {
+			t.Errorf("%+v: got %v, want %v", c.check, got, c.want)
 		}
 	}
 }

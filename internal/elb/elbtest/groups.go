@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
@@ -21,12 +22,21 @@ func groupsDescribed(t *testing.T, h suiteHarness) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wantGroup(t, groups, target.Group{ARN: used, Type: target.TypeIP, Family: target.IPv4, Protocol: "HTTP", Port: 8443}, true)
-		wantGroup(t, groups, target.Group{ARN: idle, Type: target.TypeIP, Family: target.IPv6, Protocol: "TCP", Port: 80}, false)
+		wantGroup(t, groups, target.Group{ARN: used, Type: target.TypeIP, Family: target.IPv4, Protocol: "HTTP", Port: 8443, Check: checkedOver("HTTP")}, true)
+		wantGroup(t, groups, target.Group{ARN: idle, Type: target.TypeIP, Family: target.IPv6, Protocol: "TCP", Port: 80, Check: checkedOver("TCP")}, false)
 		if len(groups) != 2 {
 			t.Errorf("%d groups are described, want 2", len(groups))
 		}
 	}
+}
+
+// checkedOver is how AWS checks the targets of a group of a protocol by default.
+func checkedOver(protocol string) target.HealthCheck {
+	check := target.HealthCheck{Interval: 30 * time.Second, Timeout: 5 * time.Second, UnhealthyThreshold: 2}
+	if protocol == "TCP" {
+		check.Timeout = 10 * time.Second
+	}
+	return check
 }
 
 func wantGroup(t *testing.T, groups []target.Group, want target.Group, inUse bool) {

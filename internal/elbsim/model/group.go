@@ -90,6 +90,9 @@ func (g *group) records() []*record {
 
 func (g *group) view() GroupView {
 	view := GroupView{Group: g.Group, ProtocolVersion: g.protocolVersion, Check: g.Check}
+	view.Group.Check = target.HealthCheck{
+		Interval: g.Check.Interval, Timeout: g.Check.Timeout, UnhealthyThreshold: g.Check.UnhealthyThreshold,
+	}
 	view.LoadBalancers = slices.Clone(g.users)
 	return view
 }
