@@ -56,9 +56,12 @@ func (c *Cluster) ServiceAccountConfig(ctx context.Context, namespace, name stri
 	return config, nil
 }
 
+// server is the URL of the API server.
+func (c *Cluster) server() string { return "https://" + c.address.String() }
+
 func (c *Cluster) anonymous() *rest.Config {
 	return &rest.Config{
-		Host:            local("https", c.ports.apiserver),
+		Host:            c.server(),
 		TLSClientConfig: rest.TLSClientConfig{CAData: c.pki.certPEM},
 		QPS:             -1,
 	}

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -20,8 +21,10 @@ const (
 	ServiceRange6 = "fd00:96::/112"
 )
 
+func loopback() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
+
 func local(scheme string, port int) string {
-	return fmt.Sprintf("%s://127.0.0.1:%d", scheme, port)
+	return fmt.Sprintf("%s://%s:%d", scheme, loopback(), port)
 }
 
 func (c *Cluster) etcdArgs() []string {
@@ -42,9 +45,9 @@ func (c *Cluster) etcdArgs() []string {
 func (c *Cluster) apiserverArgs() []string {
 	return append([]string{
 		"--etcd-servers=" + local("http", c.ports.etcd),
-		"--bind-address=127.0.0.1",
-		"--advertise-address=127.0.0.1",
-		fmt.Sprintf("--secure-port=%d", c.ports.apiserver),
+		"--bind-address=" + c.address.Addr().String(),
+		"--advertise-address=" + c.address.Addr().String(),
+		fmt.Sprintf("--secure-port=%d", c.address.Port()),
 		"--tls-cert-file=" + c.path("serving.crt"),
 		"--tls-private-key-file=" + c.path("serving.key"),
 		"--client-ca-file=" + c.path("ca.crt"),
@@ -55,6 +58,7 @@ func (c *Cluster) apiserverArgs() []string {
 		"--service-cluster-ip-range=" + ServiceRange + "," + ServiceRange6,
 		"--allow-privileged=true",
 		"--endpoint-reconciler-type=none",
+		"--kubelet-preferred-address-types=InternalIP",
 	}, c.options.APIServer...)
 }
 

@@ -25,27 +25,27 @@ const (
 
 func (c *Cluster) awaitAPIServer(ctx context.Context) error {
 	return c.await(ctx, "the API server is ready", func(ctx context.Context) error {
-		return c.healthy(ctx, c.ports.apiserver, "/readyz")
+		return c.healthy(ctx, c.server()+"/readyz")
 	})
 }
 
 func (c *Cluster) awaitControllers(ctx context.Context) error {
 	return c.await(ctx, "controllers and scheduler are healthy", func(ctx context.Context) error {
 		return errors.Join(
-			c.healthy(ctx, c.ports.controllers, "/healthz"),
-			c.healthy(ctx, c.ports.scheduler, "/healthz"),
+			c.healthy(ctx, local("https", c.ports.controllers)+"/healthz"),
+			c.healthy(ctx, local("https", c.ports.scheduler)+"/healthz"),
 			c.podsAllowed(ctx, "default"),
 		)
 	})
 }
 
 // healthy asks a server of the control plane for a health page.
-func (c *Cluster) healthy(ctx context.Context, port int, path string) error {
+func (c *Cluster) healthy(ctx context.Context, url string) error {
 	client, err := rest.HTTPClientFor(c.admin)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, local("https", port)+path, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (c *Cluster) healthy(ctx context.Context, port int, path string) error {
 		return nil
 	}
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 2000))
-	return fmt.Errorf("%s: %s: %s", path, response.Status, body)
+	return fmt.Errorf("%s: %s: %s", url, response.Status, body)
 }
 
 // podsAllowed says whether the namespace has the ServiceAccount that pods need.

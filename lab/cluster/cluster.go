@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
@@ -32,6 +33,9 @@ type Options struct {
 	// Progress receives a line now and then when something takes long, and
 	// the ends of the logs when the start fails. Nil: standard error.
 	Progress io.Writer
+	// Address is where the API server listens. Zero: a free port of 127.0.0.1.
+	// Whatever else it is must not be reached from other machines.
+	Address netip.AddrPort
 	// NodeGrace is how long the lease of a node may be silent until the node
 	// counts as lost. Zero: 40 s, as in a real cluster.
 	NodeGrace time.Duration
@@ -47,6 +51,7 @@ type Cluster struct {
 	state   *state
 	pki     *authority
 	ports   ports
+	address netip.AddrPort // of the API server
 	admin   *rest.Config
 	client  kubernetes.Interface
 
@@ -101,6 +106,10 @@ func prepare(options Options) (_ *Cluster, err error) {
 	if c.ports, err = freePorts(); err != nil {
 		return nil, err
 	}
+	c.address = options.Address
+	if !c.address.IsValid() {
+		c.address = netip.AddrPortFrom(loopback(), uint16(c.ports.apiserver))
+	}
 	if err := c.writeFiles(); err != nil {
 		return nil, err
 	}
@@ -113,7 +122,7 @@ func prepare(options Options) (_ *Cluster, err error) {
 
 // writeFiles lays out certificates, keys and kubeconfigs in the state directory.
 func (c *Cluster) writeFiles() error {
-	serving, err := c.pki.serving()
+	serving, err := c.pki.serving(c.address.Addr())
 	if err != nil {
 		return err
 	}

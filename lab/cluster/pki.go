@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -44,11 +45,12 @@ func newAuthority() (*authority, error) {
 	return &authority{cert: cert, certPEM: encode("CERTIFICATE", der), key: key}, nil
 }
 
-// serving makes the certificate that all servers of the control plane show.
-func (a *authority) serving() (pair, error) {
+// serving makes the certificate that all servers of the control plane show. The
+// API server may have an address beside the loopback.
+func (a *authority) serving(apiserver netip.Addr) (pair, error) {
 	template := certificate(pkix.Name{CommonName: "lab-serving"})
 	template.DNSNames = []string{"localhost", "kubernetes.default.svc"}
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	template.IPAddresses = []net.IP{loopback().AsSlice(), apiserver.AsSlice()}
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	return a.sign(template)
 }

@@ -1,6 +1,6 @@
-// Package kube builds the lab's control plane executable (cmd/kube) from Go
-// modules and keeps it in a cache, so that only the first start on a machine
-// pays for compiling Kubernetes.
+// Package kube builds the lab's executables of Kubernetes (cmd/kube, cmd/kubelet)
+// from Go modules and keeps them in a cache, so that only the first start on a
+// machine pays for compiling Kubernetes.
 package kube
 
 import (
@@ -31,6 +31,14 @@ const (
 	unusedLife = 14 * 24 * time.Hour
 )
 
+// program is an executable that is made of Kubernetes.
+type program struct {
+	// name is that of its folder in cmd, and its own.
+	name string
+	// what it is, for people who wait for it.
+	what string
+}
+
 // Executable returns the path of the control plane executable, building it
 // when the cache has none for this source and this Go toolchain.
 //
@@ -40,25 +48,35 @@ const (
 // time that has passed. Executables that nobody asked for in two weeks are
 // removed.
 func Executable(ctx context.Context, progress io.Writer) (string, error) {
-	source, err := sourceDir()
+	return program{name: "kube", what: "the control plane"}.executable(ctx, progress)
+}
+
+// Kubelet is [Executable] for the kubelet of real nodes. Whoever has no real
+// nodes never builds it.
+func Kubelet(ctx context.Context, progress io.Writer) (string, error) {
+	return program{name: "kubelet", what: "the kubelet"}.executable(ctx, progress)
+}
+
+func (p program) executable(ctx context.Context, progress io.Writer) (string, error) {
+	source, err := SourceDir()
 	if err != nil {
 		return "", err
 	}
-	cache, err := cacheDir()
+	cache, err := CacheDir()
 	if err != nil {
 		return "", err
 	}
-	key, err := cacheKey(ctx, source)
+	key, err := p.cacheKey(ctx, source)
 	if err != nil {
 		return "", fmt.Errorf("kube: hash the source: %w", err)
 	}
-	path := filepath.Join(cache, key, "kube")
+	path := filepath.Join(cache, key, p.name)
 	if used(path) {
 		return path, nil
 	}
-	tell := startTelling(progress, "building the control plane (the first time takes minutes)")
+	tell := startTelling(progress, "building "+p.what+" (the first time takes minutes)")
 	defer tell.stop()
-	unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+	unlock, err := Lock(ctx, filepath.Join(cache, "lock"))
 	if err != nil {
 		return "", fmt.Errorf("kube: wait for another build: %w", err)
 	}
@@ -67,7 +85,7 @@ func Executable(ctx context.Context, progress io.Writer) (string, error) {
 		return path, nil
 	}
 	prune(cache)
-	return path, build(ctx, source, path)
+	return path, p.build(ctx, source, path)
 }
 
 // used says whether the executable exists, and marks it as used now; in the
@@ -81,7 +99,7 @@ func used(path string) bool {
 	return true
 }
 
-func build(ctx context.Context, source, path string) error {
+func (p program) build(ctx context.Context, source, path string) error {
 	version, err := kubernetesVersion(ctx, source)
 	if err != nil {
 		return err
@@ -91,7 +109,7 @@ func build(ctx context.Context, source, path string) error {
 	}
 	unfinished := path + ".unfinished"
 	defer os.Remove(unfinished)
-	_, err = goTool(ctx, source, "build", "-tags", "lab_kube", "-o", unfinished, "-ldflags", ldflags(version), "./cmd/kube")
+	_, err = GoTool(ctx, source, "build", "-tags", "lab_kube", "-o", unfinished, "-ldflags", ldflags(version), "./cmd/"+p.name)
 	if err != nil {
 		return fmt.Errorf("kube: build: %w", err)
 	}
@@ -115,7 +133,7 @@ func ldflags(version string) string {
 }
 
 func kubernetesVersion(ctx context.Context, source string) (string, error) {
-	version, err := goTool(ctx, source, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
+	version, err := GoTool(ctx, source, "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")
 	if err != nil {
 		return "", fmt.Errorf("kube: read the Kubernetes version: %w", err)
 	}
@@ -125,17 +143,17 @@ func kubernetesVersion(ctx context.Context, source string) (string, error) {
 	return version, nil
 }
 
-// goTool runs the go command in the lab's module and returns what it printed.
-// A cancelled context kills it with its compilers; its temporary files are
-// removed in any case.
-func goTool(ctx context.Context, source string, args ...string) (string, error) {
+// GoTool runs the go command in a folder, for executables without C, and returns
+// what it printed. A cancelled context kills it with its compilers; its temporary
+// files are removed in any case.
+func GoTool(ctx context.Context, dir string, args ...string) (string, error) {
 	temp, err := os.MkdirTemp("", "tgc-lab-build-")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(temp)
 	c := exec.CommandContext(ctx, "go", args...)
-	c.Dir = source
+	c.Dir = dir
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false", "GOTMPDIR="+temp)
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
@@ -147,9 +165,9 @@ func goTool(ctx context.Context, source string, args ...string) (string, error) 
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// sourceDir finds the lab module: named by the environment, or the working
+// SourceDir finds the lab module: named by the environment, or the working
 // directory, one of its parents, or a folder lab in one of those.
-func sourceDir() (string, error) {
+func SourceDir() (string, error) {
 	if dir := os.Getenv(SourceEnv); dir != "" {
 		return dir, nil
 	}
@@ -177,7 +195,8 @@ func isLab(dir string) bool {
 	return err == nil && strings.TrimSpace(first) == "module "+module
 }
 
-func cacheDir() (string, error) {
+// CacheDir is where the lab keeps what takes long to make, see [CacheEnv]. It exists.
+func CacheDir() (string, error) {
 	dir := os.Getenv(CacheEnv)
 	if dir == "" {
 		user, err := os.UserCacheDir()
@@ -192,14 +211,14 @@ func cacheDir() (string, error) {
 	return dir, nil
 }
 
-func cacheKey(ctx context.Context, source string) (string, error) {
+func (p program) cacheKey(ctx context.Context, source string) (string, error) {
 	sum := sha256.New()
-	toolchain, err := goTool(ctx, source, "env", "GOVERSION", "GOOS", "GOARCH")
+	toolchain, err := GoTool(ctx, source, "env", "GOVERSION", "GOOS", "GOARCH")
 	if err != nil {
 		return "", err
 	}
 	fmt.Fprintln(sum, toolchain)
-	files, err := filepath.Glob(filepath.Join(source, "cmd", "kube", "*.go"))
+	files, err := filepath.Glob(filepath.Join(source, "cmd", p.name, "*.go"))
 	if err != nil {
 		return "", err
 	}
@@ -216,7 +235,7 @@ func cacheKey(ctx context.Context, source string) (string, error) {
 // prune removes executables that no lab has used for long. What cannot be
 // removed stays: a cache that is too large is no reason not to start.
 func prune(cache string) {
-	paths, _ := filepath.Glob(filepath.Join(cache, "*", "kube"))
+	paths, _ := filepath.Glob(filepath.Join(cache, "*", "kube*"))
 	for _, path := range paths {
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > unusedLife {
 			os.RemoveAll(filepath.Dir(path))
@@ -224,9 +243,9 @@ func prune(cache string) {
 	}
 }
 
-// lock takes an exclusive lock on a file. The kernel releases it when the
-// process ends in whatever way.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
+// Lock waits for an exclusive lock on a file, which is made. The kernel releases
+// it when the process ends in whatever way.
+func Lock(ctx context.Context, path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, err

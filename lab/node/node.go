@@ -10,12 +10,11 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 )
 
@@ -252,55 +251,14 @@ func (n *Node) Remove(ctx context.Context) error {
 
 // Cordon makes the scheduler avoid the node, or takes that back.
 func (n *Node) Cordon(ctx context.Context, on bool) error {
-	patch := fmt.Sprintf(`{"spec":{"unschedulable":%t}}`, on)
-	_, err := n.fleet.client.CoreV1().Nodes().Patch(ctx, n.spec.Name, "application/merge-patch+json", []byte(patch), metav1.PatchOptions{})
-	if err != nil {
-		return fmt.Errorf("node: cordon %s: %w", n.spec.Name, err)
-	}
-	return nil
+	return drain.Cordon(ctx, n.fleet.client, n.spec.Name, on)
 }
 
 // Drain cordons the node and evicts its pods, as kubectl drain does: evictions
 // that a PodDisruptionBudget refuses are tried again. It returns when the pods
 // are gone.
 func (n *Node) Drain(ctx context.Context) error {
-	if err := n.Cordon(ctx, true); err != nil {
-		return err
-	}
-	here := metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("spec.nodeName", n.spec.Name).String()}
-	for {
-		pods, err := n.fleet.client.CoreV1().Pods("").List(ctx, here)
-		if err != nil {
-			return fmt.Errorf("node: drain %s: %w", n.spec.Name, err)
-		}
-		if len(pods.Items) == 0 {
-			return nil
-		}
-		for _, p := range pods.Items {
-			if err := n.evict(ctx, &p); err != nil {
-				return fmt.Errorf("node: drain %s: %w", n.spec.Name, err)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("node: drain %s: %w", n.spec.Name, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-func (n *Node) evict(ctx context.Context, p *corev1.Pod) error {
-	if p.DeletionTimestamp != nil {
-		return nil
-	}
-	err := n.fleet.client.CoreV1().Pods(p.Namespace).EvictV1(ctx, &policyv1.Eviction{
-		ObjectMeta:    metav1.ObjectMeta{Name: p.Name, Namespace: p.Namespace},
-		DeleteOptions: metav1.NewPreconditionDeleteOptions(string(p.UID)),
-	})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) || apierrors.IsTooManyRequests(err) {
-		return nil
-	}
-	return err
+	return drain.Node(ctx, n.fleet.client, n.spec.Name)
 }
 
 // pods that run on the node.

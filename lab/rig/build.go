@@ -16,16 +16,16 @@ func build(ctx context.Context, path string, options Options) error {
 	if err != nil {
 		return err
 	}
-	args := []string{"build", "-o", path}
+	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0" // as it is released
 	if options.Race {
-		args = append(args, "-race")
+		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	fmt.Fprintln(options.Progress, "building tgc")
 	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc")...)
 	command.Dir = root
 	// Who interrupts kills the go command with its compilers; their temporary
 	// files are among ours, which are removed.
-	command.Env = append(os.Environ(), "GOTMPDIR="+filepath.Dir(path))
+	command.Env = append(os.Environ(), cgo, "GOTMPDIR="+filepath.Dir(path))
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	if output, err := command.CombinedOutput(); err != nil {

@@ -24,11 +24,16 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
 
-// DialMap is where the simulator finds pods: 10.a.b.c listens on 127.a.b.c.
-const DialMap = "10.0.0.0/8=127.0.0.0/8"
+// DialMap is where the simulator finds pods: those of real nodes at their own
+// addresses, others, which have 10.a.b.c, at 127.a.b.c.
+func DialMap() []string {
+	real := vpc.Real().Prefix().String()
+	return []string{real + "=" + real, "10.0.0.0/8=127.0.0.0/8"}
+}
 
 // Options of a rig. The zero value is a good one.
 type Options struct {

@@ -5,7 +5,7 @@ import "github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 // StartSimulator starts a simulator on a free port, whose health checks and data
 // plane reach the lab's pods.
 func StartSimulator(options elbsim.Options) (*elbsim.Running, error) {
-	dial, err := elbsim.ParseDialMap([]string{DialMap})
+	dial, err := elbsim.ParseDialMap(DialMap())
 	if err != nil {
 		return nil, err
 	}

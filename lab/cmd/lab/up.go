@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/cluster"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
 
@@ -25,7 +27,14 @@ lab.local/pause, lab.local/host. A pod with the address 10.a.b.c is reached at
 Try:
   kubectl create deployment web --image=lab.local/web --replicas=3 --port=8080
   kubectl get pods -o wide
-  curl 127.1.1.2:8080`
+  curl 127.1.1.2:8080
+
+With --real-nodes there is a kubelet, containerd and runc for each node, and pods
+are real containers. That takes root, Linux and a Debian or a relative of it,
+whose packages are downloaded but not installed. Everything is in a network of its
+own; a command before which the printed prefix stands runs in it. Images are
+lab.local/web:1, lab.local/job:1, lab.local/pause:1 and lab.local/tgc:1; give the
+tag, or the kubelet looks for a registry.`
 
 type upFlags struct {
 	nodes      int
@@ -34,6 +43,7 @@ type upFlags struct {
 	kubeconfig string
 	verbose    bool
 	ipv6       bool
+	real       bool
 }
 
 func upCommand() *cobra.Command {
@@ -53,12 +63,19 @@ func upCommand() *cobra.Command {
 	c.Flags().StringVar(&f.kubeconfig, "kubeconfig", "", "also write the kubeconfig to this file; it is not removed")
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "print what containers print")
 	c.Flags().BoolVar(&f.ipv6, "ipv6", false, "give pods a second, IPv6 address")
+	c.Flags().BoolVar(&f.real, "real-nodes", false, "run kubelets and containers instead of loopback nodes")
+	c.MarkFlagsMutuallyExclusive("real-nodes", "ipv6")
 	return c
 }
 
 func up(ctx context.Context, f upFlags, stdout, stderr io.Writer) error {
 	if f.nodes < 1 || f.nodes > 250 {
 		return fmt.Errorf("--nodes=%d is not between 1 and 250", f.nodes)
+	}
+	if f.real {
+		if err := realnode.Enter(ctx, stderr); err != nil {
+			return err
+		}
 	}
 	w, err := world.Start(ctx, f.world(stderr))
 	if err != nil {
@@ -81,6 +98,7 @@ func (f upFlags) world(stderr io.Writer) world.Options {
 	}
 	options := world.Options{
 		Nodes:     f.nodes,
+		RealNodes: f.real,
 		Zones:     f.zones,
 		NodeGrace: f.grace,
 		Log:       slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})),
@@ -97,6 +115,9 @@ func announce(w *world.World, f upFlags, stdout io.Writer) error {
 		if err := cluster.WriteKubeconfig(path, w.Config(), "default"); err != nil {
 			return err
 		}
+	}
+	if f.real {
+		fmt.Fprintf(stdout, "alias inside='nsenter --net=/proc/%d/ns/net'   # inside kubectl get nodes\n", os.Getpid())
 	}
 	fmt.Fprintf(stdout, "export KUBECONFIG=%s\n", path)
 	fmt.Fprintf(stdout, "# %d nodes; logs in %s; Ctrl-C ends it all\n", f.nodes, w.LogDir())

@@ -1,0 +1,180 @@
+package realnode
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	cgroupMount = "/sys/fs/cgroup"
+	// cgroupPrefix begins the name of each lab's group.
+	cgroupPrefix = "tgc-lab-"
+	// controllers of a version 2 hierarchy that containers need.
+	controllers = "+cpu +cpuset +memory +pids"
+)
+
+// hierarchies lists where control groups are made: one folder with version 2, and
+// one for each controller with version 1.
+func hierarchies() ([]string, error) {
+	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err == nil {
+		return []string{cgroupMount}, nil
+	}
+	entries, err := os.ReadDir(cgroupMount)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, entry := range entries {
+		// Links are second names; a folder with controllers to choose from is
+		// a version 2 hierarchy beside the others, which none uses.
+		_, unified := os.Stat(filepath.Join(cgroupMount, entry.Name(), "cgroup.controllers"))
+		if entry.IsDir() && unified != nil {
+			all = append(all, filepath.Join(cgroupMount, entry.Name()))
+		}
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s has no hierarchies", cgroupMount)
+	}
+	return all, nil
+}
+
+// cgroupsAllowed tries whether groups can be made.
+func cgroupsAllowed() error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, hierarchy := range all {
+		try := filepath.Join(hierarchy, ownGroup()+"-try")
+		if err := errors.Join(os.Mkdir(try, 0o755), os.Remove(try)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ownGroup is the name of this process's group. It tells whether the owner still
+// lives: process ids return, but not with the same time of start.
+func ownGroup() string {
+	return cgroupPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(strconv.Itoa(os.Getpid()))
+}
+
+// startTime of a process, in ticks since the machine was booted; "" without it.
+func startTime(pid string) string {
+	text, err := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+	if err != nil {
+		return ""
+	}
+	// The second field is a name in parentheses and may hold anything.
+	_, rest, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')')+1:]), " ")
+	const after = 22 - 3 // it is the 22nd field, and rest begins with the third
+	return strings.Fields(rest)[after]
+}
+
+// makeGroup makes a group in every hierarchy.
+func makeGroup(name string) error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	for _, hierarchy := range all {
+		if err := makeGroupIn(hierarchy, name); err != nil {
+			return fmt.Errorf("make a control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// makeGroupIn makes a group and those above it. Each must be given what its parent
+// has before it can hold processes.
+func makeGroupIn(hierarchy, name string) error {
+	parent := hierarchy
+	for part := range strings.SplitSeq(name, "/") {
+		group := filepath.Join(parent, part)
+		if hierarchy == cgroupMount {
+			if err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte(controllers), 0o644); err != nil {
+				return err
+			}
+		}
+		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+			if filepath.Base(hierarchy) != "cpuset" {
+				continue
+			}
+			value, err := os.ReadFile(filepath.Join(parent, file))
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(group, file), value, 0o644); err != nil {
+				return err
+			}
+		}
+		parent = group
+	}
+	return nil
+}
+
+// removeGroup removes a group and all beneath it, whose processes have ended. The
+// kernel may take a moment to notice that.
+func removeGroup(name string) error {
+	all, err := hierarchies()
+	if err != nil {
+		return err
+	}
+	const pause, limit = 10 * time.Millisecond, 5 * time.Second
+	for deadline := time.Now().Add(limit); ; time.Sleep(pause) {
+		var failures error
+		for _, hierarchy := range all {
+			failures = errors.Join(failures, removeTree(filepath.Join(hierarchy, name)))
+		}
+		if !errors.Is(failures, unix.EBUSY) || time.Now().After(deadline) {
+			return failures
+		}
+	}
+}
+
+// removeTree removes folders from the innermost on. The files in them cannot be
+// removed, and need not.
+func removeTree(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			err = errors.Join(err, removeTree(filepath.Join(dir, entry.Name())))
+		}
+	}
+	if removed := unix.Rmdir(dir); removed != nil && !errors.Is(removed, unix.ENOENT) {
+		err = errors.Join(err, removed)
+	}
+	return err
+}
+
+// sweepGroups removes the groups of killed owners. What cannot be removed is left
+// to the next start.
+func sweepGroups() {
+	all, err := hierarchies()
+	if err != nil {
+		return
+	}
+	for _, hierarchy := range all {
+		groups, _ := filepath.Glob(filepath.Join(hierarchy, cgroupPrefix+"*-*"))
+		for _, group := range groups {
+			parts := strings.Split(strings.TrimPrefix(filepath.Base(group), cgroupPrefix), "-")
+			if startTime(parts[0]) != parts[1] {
+				_ = removeTree(group)
+			}
+		}
+	}
+}
