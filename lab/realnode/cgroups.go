@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,14 +18,13 @@ const (
 	cgroupMount = "/sys/fs/cgroup"
 	// cgroupPrefix begins the name of each lab's group.
 	cgroupPrefix = "tgc-lab-"
-	// controllers of a version 2 hierarchy that containers need.
-	controllers = "+cpu +cpuset +memory +pids"
 )
 
-// hierarchies lists where control groups are made: one folder with version 2, and
-// one for each controller with version 1.
+// hierarchies lists where there may be control groups: one folder with version 2,
+// and one for each controller with version 1. Beside those there may be one of
+// version 2 without controllers, in which runc makes groups too.
 func hierarchies() ([]string, error) {
-	if _, err := os.Stat(filepath.Join(cgroupMount, "cgroup.controllers")); err == nil {
+	if isVersion2(cgroupMount) {
 		return []string{cgroupMount}, nil
 	}
 	entries, err := os.ReadDir(cgroupMount)
@@ -33,10 +33,7 @@ func hierarchies() ([]string, error) {
 	}
 	var all []string
 	for _, entry := range entries {
-		// Links are second names; a folder with controllers to choose from is
-		// a version 2 hierarchy beside the others, which none uses.
-		_, unified := os.Stat(filepath.Join(cgroupMount, entry.Name(), "cgroup.controllers"))
-		if entry.IsDir() && unified != nil {
+		if entry.IsDir() { // links are second names
 			all = append(all, filepath.Join(cgroupMount, entry.Name()))
 		}
 	}
@@ -44,6 +41,11 @@ func hierarchies() ([]string, error) {
 		return nil, fmt.Errorf("%s has no hierarchies", cgroupMount)
 	}
 	return all, nil
+}
+
+func isVersion2(hierarchy string) bool {
+	_, err := os.Stat(filepath.Join(hierarchy, "cgroup.controllers"))
+	return err == nil
 }
 
 // cgroupsAllowed tries whether groups can be made.
@@ -93,33 +95,56 @@ func makeGroup(name string) error {
 	return nil
 }
 
-// makeGroupIn makes a group and those above it. Each must be given what its parent
-// has before it can hold processes.
 func makeGroupIn(hierarchy, name string) error {
 	parent := hierarchy
 	for part := range strings.SplitSeq(name, "/") {
-		group := filepath.Join(parent, part)
-		if hierarchy == cgroupMount {
-			if err := os.WriteFile(filepath.Join(parent, "cgroup.subtree_control"), []byte(controllers), 0o644); err != nil {
-				return err
-			}
+		if err := delegate(parent); err != nil {
+			return err
 		}
+		group := filepath.Join(parent, part)
 		if err := os.Mkdir(group, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
-		for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-			if filepath.Base(hierarchy) != "cpuset" {
-				continue
-			}
-			value, err := os.ReadFile(filepath.Join(parent, file))
-			if err != nil {
-				return err
-			}
-			if err := os.WriteFile(filepath.Join(group, file), value, 0o644); err != nil {
+		if filepath.Base(hierarchy) == "cpuset" {
+			if err := inherit(group, "cpuset.cpus", "cpuset.mems"); err != nil {
 				return err
 			}
 		}
 		parent = group
+	}
+	return nil
+}
+
+// delegate lets the groups beneath one of version 2 use the controllers that
+// containers need, as far as it has them itself.
+func delegate(group string) error {
+	if !isVersion2(group) {
+		return nil
+	}
+	has, err := os.ReadFile(filepath.Join(group, "cgroup.controllers"))
+	if err != nil {
+		return err
+	}
+	var use []string
+	for _, controller := range []string{"cpu", "cpuset", "memory", "pids"} {
+		if slices.Contains(strings.Fields(string(has)), controller) {
+			use = append(use, "+"+controller)
+		}
+	}
+	return os.WriteFile(filepath.Join(group, "cgroup.subtree_control"), []byte(strings.Join(use, " ")), 0o644)
+}
+
+// inherit copies from its parent what a group must have before it can hold a
+// process.
+func inherit(group string, files ...string) error {
+	for _, file := range files {
+		value, err := os.ReadFile(filepath.Join(filepath.Dir(group), file))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(group, file), value, 0o644); err != nil {
+			return err
+		}
 	}
 	return nil
 }

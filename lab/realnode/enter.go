@@ -63,9 +63,10 @@ func enter() error {
 	if err := buildFabric(); err != nil {
 		return err
 	}
-	// Children that leave the network are not taken for us.
-	environment := append(os.Environ(), networkEnv+"="+here)
-	return unix.Exec(self, os.Args, environment)
+	if err := os.Setenv(networkEnv, here); err != nil {
+		return err
+	}
+	return unix.Exec(self, os.Args, os.Environ())
 }
 
 // supported says why there cannot be real nodes on this machine, nil if nothing is

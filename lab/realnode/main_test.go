@@ -53,9 +53,10 @@ func run(m *testing.M) int {
 // runShared runs the tests with a rig of two nodes.
 func runShared(ctx context.Context, m *testing.M) int {
 	var err error
-	shared, err = rig.Start(ctx, rig.Options{World: world.Options{
-		RealNodes: true, Nodes: 2, NodeGrace: 8 * time.Second,
-	}})
+	shared, err = rig.Start(ctx, rig.Options{
+		World:     world.Options{RealNodes: true, Nodes: 2, NodeGrace: 8 * time.Second},
+		Simulator: simulator(),
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "realnode:", err)
 		return 1

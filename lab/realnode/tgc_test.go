@@ -1,0 +1,421 @@
+package realnode_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
+)
+
+const (
+	// speed is how many times as fast as the clock the simulator's time runs.
+	speed = 20
+	// known is when every node of an Application Load Balancer has learned of a
+	// change, in seconds of the clock at that speed: 40 s of the load balancer's,
+	// and time for the cluster and tgc to pass it on.
+	known = 40/speed + 2
+)
+
+// simulator carries traffic and is quick about it.
+func simulator() elbsim.Options {
+	return elbsim.Options{Speed: speed, DataPlane: &dataplane.Options{
+		Seed: 1, ConnectTimeout: speed * 5 * time.Second, // as far as real time is concerned
+	}}
+}
+
+// bed is a Deployment with a Service and a binding in a namespace of its own.
+type bed struct {
+	namespace string
+	group     target.ARN
+	balancer  []string // addresses of the load balancer's nodes
+}
+
+const replicas = 3
+
+// newBed makes a bed whose pods have a lifecycle, and waits until they are healthy
+// targets. tgc runs as a process beside the cluster until the test ends.
+func newBed(t *testing.T, lifecycle *corev1.Lifecycle) *bed {
+	t.Helper()
+	b := &bed{namespace: namespace(t)}
+	b.plant(t)
+	service(t, b.namespace, "web")
+	objects := []client.Object{b.deployment(lifecycle), &v1beta1.TargetGroupBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "web"},
+		Spec: v1beta1.TargetGroupBindingSpec{
+			TargetGroupARN: b.group.String(),
+			ServiceRef:     v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)},
+		},
+	}}
+	for _, object := range objects {
+		if err := shared.API.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		if err := shared.API.Delete(context.Background(), objects[0]); err != nil {
+			t.Error(err)
+		}
+	})
+	controller, err := shared.Controller(context.WithoutCancel(t.Context()), rig.ProcessOptions{Args: []string{"--namespace=" + b.namespace}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		controller.Stop()
+		if t.Failed() {
+			t.Logf("log of tgc:\n%s", controller.Log())
+		}
+	})
+	b.awaitSettled(t)
+	return b
+}
+
+// plant makes a target group behind a load balancer.
+func (b *bed) plant(t *testing.T) {
+	t.Helper()
+	var err error
+	b.group, err = shared.Sim.PlantGroup(elbsim.SeedGroup{
+		Name: b.namespace[:min(32, len(b.namespace))], Protocol: "HTTP", LoadBalancer: b.namespace[:min(32, len(b.namespace))],
+		HealthCheck: elbsim.SeedCheck{Path: "/readyz", Interval: elbsim.Duration(5 * time.Second), HealthyThreshold: 2},
+		Attributes:  map[string]string{"deregistration_delay.timeout_seconds": "60"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	balancers, err := shared.Sim.LoadBalancers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, balancer := range balancers {
+		for _, listener := range balancer.Listeners {
+			if balancer.Name == b.namespace[:min(32, len(b.namespace))] {
+				b.balancer = listener.Nodes
+			}
+		}
+	}
+}
+
+func (b *bed) deployment(lifecycle *corev1.Lifecycle) *appsv1.Deployment {
+	pod := webPod(b.namespace, "web")
+	pod.Spec.Containers[0].Lifecycle = lifecycle
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "web"},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(replicas)),
+			Selector: &metav1.LabelSelector{MatchLabels: pod.Labels},
+			// Without readiness gates Kubernetes does not wait for the load balancer.
+			MinReadySeconds: known,
+			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{
+				MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0)),
+			}},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: pod.Labels}, Spec: pod.Spec},
+		},
+	}
+}
+
+// pods lists the bed's pods, leaving ones included, as targets with their names.
+func (b *bed) pods(ctx context.Context) (map[string]string, error) {
+	list, err := shared.Client().CoreV1().Pods(b.namespace).List(ctx, metav1.ListOptions{LabelSelector: "app=web"})
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]string{}
+	for _, p := range list.Items {
+		all[net.JoinHostPort(p.Status.PodIP, "8080")] = p.Name
+	}
+	return all, nil
+}
+
+// awaitSettled waits until the Deployment is as it should be and exactly its pods
+// are healthy targets.
+func (b *bed) awaitSettled(t *testing.T) {
+	t.Helper()
+	eventually(t, "settled", func() error {
+		var d appsv1.Deployment
+		if err := shared.API.Get(t.Context(), client.ObjectKey{Namespace: b.namespace, Name: "web"}, &d); err != nil {
+			return err
+		}
+		pods, err := b.pods(t.Context())
+		if err != nil {
+			return err
+		}
+		s := d.Status
+		if s.ObservedGeneration < d.Generation || s.UpdatedReplicas != replicas || s.AvailableReplicas != replicas || len(pods) != replicas {
+			return fmt.Errorf("the Deployment has %+v, there are pods %v", s, pods)
+		}
+		healthy := healthyTargets(b.group)
+		for address := range pods {
+			if !slices.Contains(healthy, address) {
+				return fmt.Errorf("pods %v, healthy targets %v", pods, healthy)
+			}
+		}
+		return nil
+	})
+}
+
+func healthyTargets(group target.ARN) (healthy []string) {
+	for _, g := range shared.Sim.Groups() {
+		if g.ARN != group.String() {
+			continue
+		}
+		for _, t := range g.Targets {
+			if t.State == target.Healthy {
+				healthy = append(healthy, t.Target)
+			}
+		}
+	}
+	return healthy
+}
+
+func awaitHealthy(t *testing.T, group target.ARN, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d healthy targets", n), func() error {
+		if healthy := healthyTargets(group); len(healthy) != n {
+			return fmt.Errorf("have %v", healthy)
+		}
+		return nil
+	})
+}
+
+// roll does what kubectl rollout restart does, and waits until it is over.
+func (b *bed) roll(t *testing.T) {
+	t.Helper()
+	patch := fmt.Sprintf(`{"spec":{"template":{"metadata":{"annotations":{"restarted":%q}}}}}`, time.Now())
+	_, err := shared.Client().AppsV1().Deployments(b.namespace).Patch(t.Context(), "web", "application/merge-patch+json", []byte(patch), metav1.PatchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.awaitSettled(t)
+}
+
+// departures tells when each pod of a bed is gone, by its target.
+type departures struct {
+	mu sync.Mutex
+	at map[string]time.Time
+}
+
+func (b *bed) watchDepartures(t *testing.T) *departures {
+	t.Helper()
+	w, err := shared.Client().CoreV1().Pods(b.namespace).Watch(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &departures{at: map[string]time.Time{}}
+	go func() {
+		for event := range w.ResultChan() {
+			if pod, ok := event.Object.(*corev1.Pod); ok && event.Type == watch.Deleted {
+				d.mu.Lock()
+				d.at[net.JoinHostPort(pod.Status.PodIP, "8080")] = time.Now()
+				d.mu.Unlock()
+			}
+		}
+	}()
+	return d
+}
+
+func protection() *corev1.Lifecycle {
+	return &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: known}}}
+}
+
+// In a rolling update every old pod is deregistered while it still serves, during
+// its preStop sleep, and the new ones take their places.
+func TestRollingUpdateDeregistersFirst(t *testing.T) {
+	needNodes(t)
+	t.Parallel()
+	b := newBed(t, protection())
+	old, err := b.pods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := b.watchDepartures(t)
+	b.roll(t)
+	for address, name := range old {
+		var deregistered time.Time
+		for _, call := range shared.Sim.Calls() {
+			if call.Group == b.group.String() && call.Action == "DeregisterTargets" && call.Applied && slices.Contains(call.Targets, address) {
+				deregistered = call.Received
+				break
+			}
+		}
+		var left time.Time
+		eventually(t, name+" is gone", func() error {
+			gone.mu.Lock()
+			defer gone.mu.Unlock()
+			if left = gone.at[address]; left.IsZero() {
+				return fmt.Errorf("only %v are", gone.at)
+			}
+			return nil
+		})
+		if deregistered.IsZero() || !deregistered.Before(left) {
+			t.Errorf("pod %s left at %v, its target was deregistered at %v", name, left, deregistered)
+		}
+	}
+}
+
+// lost sends requests through the load balancer while a rolling update ends all
+// pods, and gives what came of it.
+func (b *bed) lost(t *testing.T) load.Result {
+	t.Helper()
+	var targets []string
+	for _, address := range b.balancer {
+		targets = append(targets, "http://"+address)
+	}
+	generator, err := load.Start(t.Context(), load.Options{
+		Targets: targets, Rate: 200, Mix: load.Mix{load.KeepAlive: 2, load.New: 1}, Seed: 1,
+		Timeout: 10 * time.Second, Idle: 60 * time.Second / speed / 3,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer generator.Stop()
+	b.roll(t)
+	result := generator.Stop()
+	t.Logf("%d requests sent, %d lost over %d pod terminations: %v", result.Sent, result.Lost, replicas, result.Classes)
+	return result
+}
+
+// Pods that end as soon as they are told lose requests, since the load balancer's
+// nodes learn of it later. A preStop sleep of that length loses none.
+func TestRequestsLostInRollingUpdate(t *testing.T) {
+	needNodes(t)
+	for _, c := range []struct {
+		name      string
+		lifecycle *corev1.Lifecycle
+		loses     bool
+	}{
+		{"none", nil, true},
+		{"sleep", protection(), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBed(t, c.lifecycle)
+			// The load begins when all nodes of the load balancer know of the pods.
+			time.Sleep(known * time.Second)
+			result := b.lost(t)
+			if result.Sent == 0 || len(result.Pods) < 2*replicas {
+				t.Fatalf("%d requests reached the pods %v, want all %d, old and new", result.Sent, result.Pods, 2*replicas)
+			}
+			if lost := result.Lost > 0; lost != c.loses {
+				t.Errorf("%d of %d requests were lost: %+v", result.Lost, result.Sent, result.Losses[:min(5, len(result.Losses))])
+			}
+		})
+	}
+}
+
+// tgc runs in a pod, with the rights of config/rbac/one-service.yaml and the token
+// of its ServiceAccount, and reaches the API server where pods look for it.
+func TestControllerInAPod(t *testing.T) {
+	needNodes(t)
+	t.Parallel()
+	b := &bed{namespace: namespace(t)}
+	b.plant(t)
+	service(t, b.namespace, "web")
+	until(t, create(t, webPod(b.namespace, "web")), "ready", ready)
+	applyRBAC(t, b.namespace)
+	pod := create(t, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "tgc"},
+		Spec: corev1.PodSpec{
+			ServiceAccountName: "tgc",
+			Containers: []corev1.Container{{
+				Name: "tgc", Image: "lab.local/tgc" + realnode.Tag,
+				Args: []string{"controller", "--service=web", "--target-group-arn=" + b.group.String()},
+				Env: []corev1.EnvVar{
+					{Name: "AWS_ENDPOINT_URL", Value: serveToPods(t)},
+					{Name: "AWS_REGION", Value: "eu-central-1"},
+					{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
+					{Name: "AWS_ACCESS_KEY_ID", Value: "lab"},
+					{Name: "AWS_SECRET_ACCESS_KEY", Value: "lab"},
+				},
+			}},
+		},
+	})
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		log, err := shared.Client().CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(context.Background())
+		t.Logf("log of tgc: %v\n%s", err, log)
+	})
+	awaitHealthy(t, b.group, 1)
+}
+
+// serveToPods serves the simulator where pods can reach it, and gives its URL.
+func serveToPods(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", net.JoinHostPort(vpc.Real().Gateway().String(), "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: shared.Sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	go server.Serve(listener)
+	t.Cleanup(func() { server.Close() })
+	return "http://" + listener.Addr().String()
+}
+
+// applyRBAC makes the objects of config/rbac/one-service.yaml in a namespace.
+func applyRBAC(t *testing.T, namespace string) {
+	t.Helper()
+	file, err := os.Open(filepath.Join("..", "..", "config", "rbac", "one-service.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	kinds := map[string]func() client.Object{
+		"ServiceAccount": func() client.Object { return &corev1.ServiceAccount{} },
+		"Role":           func() client.Object { return &rbacv1.Role{} },
+		"RoleBinding":    func() client.Object { return &rbacv1.RoleBinding{} },
+	}
+	made := 0
+	for documents := utilyaml.NewYAMLReader(bufio.NewReader(file)); ; {
+		text, err := documents.Read()
+		if err != nil {
+			break
+		}
+		var meta metav1.TypeMeta
+		if err := yaml.Unmarshal(text, &meta); err != nil {
+			t.Fatal(err)
+		}
+		object := kinds[meta.Kind]()
+		if err := yaml.UnmarshalStrict(text, object); err != nil {
+			t.Fatal(err)
+		}
+		object.SetNamespace(namespace)
+		if binding, ok := object.(*rbacv1.RoleBinding); ok {
+			binding.Subjects[0].Namespace = namespace
+		}
+		if err := shared.API.Create(t.Context(), object); err != nil {
+			t.Fatal(err)
+		}
+		made++
+	}
+	if made != len(kinds) {
+		t.Fatalf("%d objects made of %s", made, strings.TrimPrefix(file.Name(), "../../"))
+	}
+}
