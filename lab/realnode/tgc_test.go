@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,8 +40,9 @@ const (
 	speed = 20
 	// known is when every node of an Application Load Balancer has learned of a
 	// change, in seconds of the clock at that speed: 40 s of the load balancer's,
-	// and time for the cluster and tgc to pass it on.
-	known = 40/speed + 2
+	// and plenty of time for the cluster and tgc to pass it on, on a machine that
+	// does much else.
+	known = 40/speed + 8
 )
 
 // simulator carries traffic and is quick about it.
@@ -58,6 +60,9 @@ type bed struct {
 }
 
 const replicas = 3
+
+// beds numbers their target groups.
+var beds atomic.Int64
 
 // newBed makes a bed whose pods have a lifecycle, and waits until they are healthy
 // targets. tgc runs as a process beside the cluster until the test ends.
@@ -100,9 +105,10 @@ func newBed(t *testing.T, lifecycle *corev1.Lifecycle) *bed {
 // plant makes a target group behind a load balancer.
 func (b *bed) plant(t *testing.T) {
 	t.Helper()
+	name := fmt.Sprintf("bed-%d", beds.Add(1)) // that of a namespace may be too long
 	var err error
 	b.group, err = shared.Sim.PlantGroup(elbsim.SeedGroup{
-		Name: b.namespace[:min(32, len(b.namespace))], Protocol: "HTTP", LoadBalancer: b.namespace[:min(32, len(b.namespace))],
+		Name: name, Protocol: "HTTP", LoadBalancer: name,
 		HealthCheck: elbsim.SeedCheck{Path: "/readyz", Interval: elbsim.Duration(5 * time.Second), HealthyThreshold: 2},
 		Attributes:  map[string]string{"deregistration_delay.timeout_seconds": "60"},
 	})
@@ -114,10 +120,8 @@ func (b *bed) plant(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, balancer := range balancers {
-		for _, listener := range balancer.Listeners {
-			if balancer.Name == b.namespace[:min(32, len(b.namespace))] {
-				b.balancer = listener.Nodes
-			}
+		if balancer.Name == name {
+			b.balancer = balancer.Listeners[0].Nodes
 		}
 	}
 }
@@ -279,6 +283,31 @@ func TestRollingUpdateDeregistersFirst(t *testing.T) {
 	}
 }
 
+// awaitKnown waits until each node of the load balancer sends requests to all pods.
+func (b *bed) awaitKnown(t *testing.T) {
+	t.Helper()
+	for _, address := range b.balancer {
+		seen := map[string]bool{}
+		eventually(t, address+" knows all pods", func() error {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address, nil)
+			if err != nil {
+				return err
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				return err
+			}
+			defer response.Body.Close()
+			seen[response.Header.Get("X-Pod")] = true
+			delete(seen, "") // an answer of the load balancer's own
+			if len(seen) < replicas {
+				return fmt.Errorf("it knows %v, and answers %s", seen, response.Status)
+			}
+			return nil
+		})
+	}
+}
+
 // lost sends requests through the load balancer while a rolling update ends all
 // pods, and gives what came of it.
 func (b *bed) lost(t *testing.T) load.Result {
@@ -316,8 +345,7 @@ func TestRequestsLostInRollingUpdate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBed(t, c.lifecycle)
-			// The load begins when all nodes of the load balancer know of the pods.
-			time.Sleep(known * time.Second)
+			b.awaitKnown(t)
 			result := b.lost(t)
 			if result.Sent == 0 || len(result.Pods) < 2*replicas {
 				t.Fatalf("%d requests reached the pods %v, want all %d, old and new", result.Sent, result.Pods, 2*replicas)

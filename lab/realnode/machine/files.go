@@ -26,7 +26,7 @@ func (p *Plan) writeFiles() error {
 func (p *Plan) containerdConfig() string {
 	return fmt.Sprintf(`version = 2
 root = %q
-state = "/run/containerd-lab"
+state = "/run/containerd"
 [grpc]
   address = %q
 [plugins."io.containerd.internal.v1.opt"]
@@ -44,7 +44,7 @@ state = "/run/containerd-lab"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = %q
     conf_dir = %q
-`, p.path("containerd"), p.socket(), p.path("containerd/opt"), p.Pause,
+`, containerdDir, socket, filepath.Join(containerdDir, "opt"), p.Pause,
 		filepath.Join(p.Packages, "usr/sbin/runc"), filepath.Join(p.Packages, "usr/lib/cni"), p.path("cni"))
 }
 
@@ -65,7 +65,7 @@ func (p *Plan) cniConfig() object {
 func (p *Plan) kubeletConfig() object {
 	return object{
 		"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-		"containerRuntimeEndpoint": "unix://" + p.socket(),
+		"containerRuntimeEndpoint": "unix://" + socket,
 		"providerID":               p.ProviderID,
 		// Both hierarchies of control groups will do; there need not be a systemd.
 		"cgroupDriver": "cgroupfs", "cgroupRoot": p.Cgroup, "failCgroupV1": false, "failSwapOn": false,
@@ -73,7 +73,7 @@ func (p *Plan) kubeletConfig() object {
 		"authentication": object{"anonymous": object{"enabled": true}, "webhook": object{"enabled": false}},
 		"authorization":  object{"mode": "AlwaysAllow"},
 		"address":        p.Address.String(), "healthzPort": 0,
-		"podLogsDir": "/var/log/pods", "volumePluginDir": p.path("volumeplugins"),
+		"podLogsDir": "/var/log/pods", "volumePluginDir": filepath.Join(kubeletDir, "volumeplugins"),
 		// There are no Services to be reached and no names to be resolved.
 		"makeIPTablesUtilChains": false, "resolvConf": "",
 		"maxPods": p.MaxPods, "nodeLeaseDurationSeconds": p.LeaseSeconds,
@@ -93,8 +93,8 @@ func (p *Plan) kubeletArgs() []string {
 	return []string{
 		"--config=" + p.path("kubelet.json"),
 		"--kubeconfig=" + p.Kubeconfig,
-		"--root-dir=" + p.path("kubelet"),
-		"--cert-dir=" + p.path("kubelet/pki"),
+		"--root-dir=" + kubeletDir,
+		"--cert-dir=" + filepath.Join(kubeletDir, "pki"),
 		"--hostname-override=" + p.Name,
 		"--node-ip=" + p.Address.String(),
 		"--node-labels=" + strings.Join(labels, ","),

@@ -75,7 +75,7 @@ func (p *Plan) environment() []string {
 
 // ctr runs a command of containerd's own tool.
 func (p *Plan) ctr(ctx context.Context, args ...string) error {
-	c := exec.CommandContext(ctx, p.binary("ctr"), append([]string{"--address", p.socket(), "--namespace", "k8s.io"}, args...)...)
+	c := exec.CommandContext(ctx, p.binary("ctr"), append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)...)
 	c.Env = p.environment()
 	if output, err := c.CombinedOutput(); err != nil {
 		return fmt.Errorf("ctr %s: %w: %s", args[0], err, output)
@@ -87,7 +87,7 @@ func (p *Plan) awaitRuntime(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	for {
-		_, err := os.Stat(p.socket())
+		_, err := os.Stat(socket)
 		if err == nil {
 			err = p.ctr(ctx, "version")
 		}

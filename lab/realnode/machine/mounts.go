@@ -31,7 +31,7 @@ func isolate(p *Plan) error {
 			return err
 		}
 	}
-	if err := p.runtimeDir(); err != nil {
+	if err := p.disk(); err != nil {
 		return err
 	}
 	if err := shieldSysctls(private); err != nil {
@@ -51,22 +51,27 @@ func shadow(dir, private string) error {
 	return mount("overlay", dir, "overlay", 0, "lowerdir="+dir+",upperdir="+upper+",workdir="+work)
 }
 
-// runtimeDir makes the folder for images and containers. Containers are overlays,
-// which cannot be put upon an overlay, such as the root of a machine that is a
-// container itself; memory is taken there.
-func (p *Plan) runtimeDir() error {
-	dir := p.path("containerd")
-	if err := os.MkdirAll(dir, 0o711); err != nil {
-		return err
+// disk puts the folders that are large or outlive a reboot where programs expect
+// them. Their true names may be too long for the sockets in them.
+func (p *Plan) disk() error {
+	for path, name := range map[string]string{kubeletDir: "kubelet", containerdDir: "containerd"} {
+		if err := errors.Join(os.MkdirAll(p.path(name), 0o711), os.MkdirAll(path, 0o711)); err != nil {
+			return err
+		}
+		if err := mount(p.path(name), path, "", unix.MS_BIND, ""); err != nil {
+			return err
+		}
 	}
+	// Containers are overlays, which cannot be put upon an overlay, such as the
+	// root of a machine that is a container itself. Memory is taken there.
 	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
+	if err := unix.Statfs(containerdDir, &fs); err != nil {
 		return err
 	}
 	if fs.Type != unix.OVERLAYFS_SUPER_MAGIC {
 		return nil
 	}
-	return mount("tmpfs", dir, "tmpfs", 0, "mode=711")
+	return mount("tmpfs", containerdDir, "tmpfs", 0, "mode=711")
 }
 
 // shieldSysctls shows the kubelet the values that it wants. It would set them

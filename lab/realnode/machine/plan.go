@@ -12,6 +12,13 @@ import (
 	"path/filepath"
 )
 
+// Where things are inside of the machine.
+const (
+	kubeletDir    = "/var/lib/kubelet"
+	containerdDir = "/var/lib/containerd"
+	socket        = "/run/containerd/containerd.sock"
+)
+
 // Plan is a node, as its owner wants it.
 type Plan struct {
 	// Name of the node and of the machine.
@@ -71,4 +78,3 @@ func Logs() []string { return []string{"containerd.log", "kubelet.log", "machine
 
 func (p *Plan) path(name string) string   { return filepath.Join(p.State, name) }
 func (p *Plan) binary(name string) string { return filepath.Join(p.Packages, "usr", "bin", name) }
-func (p *Plan) socket() string            { return p.path("containerd.sock") }
