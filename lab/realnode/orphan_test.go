@@ -105,7 +105,7 @@ func groupsOf(t *testing.T, pid int) []string {
 const patience = 2 * time.Minute
 
 // eventually waits until a condition holds, and fails with its last error.
-func eventually(t *testing.T, what string, holds func() error) {
+func eventually(t testing.TB, what string, holds func() error) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for {

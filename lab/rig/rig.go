@@ -31,8 +31,8 @@ import (
 // DialMap is where the simulator finds pods: those of real nodes at their own
 // addresses, others, which have 10.a.b.c, at 127.a.b.c.
 func DialMap() []string {
-	real := vpc.Real().Prefix().String()
-	return []string{real + "=" + real, "10.0.0.0/8=127.0.0.0/8"}
+	here := vpc.Real().Prefix().String()
+	return []string{here + "=" + here, "10.0.0.0/8=127.0.0.0/8"}
 }
 
 // Options of a rig. The zero value is a good one.

@@ -12,6 +12,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"os/signal"
@@ -23,29 +24,29 @@ import (
 )
 
 func main() {
-	os.Exit(run(os.Args))
+	os.Exit(run(os.Args, os.Stdout))
 }
 
-func run(args []string) int {
+func run(args []string, stdout io.Writer) int {
 	apps := map[string]app.App{"web": app.Web, "job": app.Job, "pause": app.Pause}
 	if len(args) < 2 || apps[args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: container web|job|pause [FLAGS]")
+		fmt.Fprintln(stdout, "usage: container web|job|pause [FLAGS]")
 		return app.ExitUsage
 	}
 	terminate := make(chan struct{})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
-		fmt.Println("received", <-signals)
+		fmt.Fprintln(stdout, "received", <-signals)
 		close(terminate)
 	}()
 	// Nobody is told before the kernel has killed it.
-	code := apps[args[1]](context.Background(), container(args, terminate))
-	fmt.Println("exits with code", code)
+	code := apps[args[1]](context.Background(), container(args, terminate, stdout))
+	fmt.Fprintln(stdout, "exits with code", code)
 	return code
 }
 
-func container(args []string, terminate <-chan struct{}) *app.Container {
+func container(args []string, terminate <-chan struct{}, stdout io.Writer) *app.Container {
 	host, _ := os.Hostname()
 	namespace, _ := os.ReadFile("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 	address, _ := netip.ParseAddr(os.Getenv("LAB_ADDRESS"))
@@ -59,8 +60,8 @@ func container(args []string, terminate <-chan struct{}) *app.Container {
 		Address:    address,
 		Terminate:  terminate,
 		Annotation: func(string) string { return "" },
-		Started:    func() { fmt.Println("started") },
-		Output:     os.Stdout,
+		Started:    func() { fmt.Fprintln(stdout, "started") },
+		Output:     stdout,
 		Bind:       netip.IPv4Unspecified(),
 		Wire:       &wire.Wire{},
 	}

@@ -11,12 +11,12 @@ import (
 )
 
 func main() {
-	if err := run(os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "nodeinit:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "nodeinit:", run(os.Args))
+	os.Exit(1)
 }
 
+// run returns when the node has come to an end, which is never in order: its owner
+// kills it.
 func run(args []string) error {
 	if len(args) != 2 {
 		return fmt.Errorf("usage: nodeinit FOLDER")

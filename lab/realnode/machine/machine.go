@@ -17,8 +17,8 @@ import (
 const startLimit = 2 * time.Minute
 
 // Run is the life of a machine, whose first process must call it. It begins once
-// ready is at its end, by which time the network must be there, and returns when
-// containerd or the kubelet has ended.
+// ready is at its end, by which time the network must be there, and ends with an
+// error: at the latest when containerd or the kubelet has ended.
 func Run(ctx context.Context, p *Plan, ready io.Reader) error {
 	if os.Getpid() != 1 {
 		return errors.New("not the first process of a machine")
