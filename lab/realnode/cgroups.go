@@ -1,6 +1,7 @@
 package realnode
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,8 +55,9 @@ func cgroupsAllowed() error {
 	if err != nil {
 		return err
 	}
+	name := newGroup()
 	for _, hierarchy := range all {
-		try := filepath.Join(hierarchy, ownGroup()+"-try")
+		try := filepath.Join(hierarchy, name)
 		if err := errors.Join(os.Mkdir(try, 0o755), os.Remove(try)); err != nil {
 			return err
 		}
@@ -63,10 +65,11 @@ func cgroupsAllowed() error {
 	return nil
 }
 
-// ownGroup is the name of this process's group. It tells whether the owner still
-// lives: process ids return, but not with the same time of start.
-func ownGroup() string {
-	return cgroupPrefix + strconv.Itoa(os.Getpid()) + "-" + startTime(strconv.Itoa(os.Getpid()))
+// newGroup is a name for a group that this process will own. It tells whether the
+// owner still lives: process ids return, but not with the same time of start.
+func newGroup() string {
+	pid := strconv.Itoa(os.Getpid())
+	return cgroupPrefix + pid + "-" + startTime(pid) + "-" + rand.Text()[:6]
 }
 
 // startTime of a process, in ticks since the machine was booted; "" without it.
@@ -194,7 +197,7 @@ func sweepGroups() {
 		return
 	}
 	for _, hierarchy := range all {
-		groups, _ := filepath.Glob(filepath.Join(hierarchy, cgroupPrefix+"*-*"))
+		groups, _ := filepath.Glob(filepath.Join(hierarchy, cgroupPrefix+"*-*-*"))
 		for _, group := range groups {
 			parts := strings.Split(strings.TrimPrefix(filepath.Base(group), cgroupPrefix), "-")
 			if startTime(parts[0]) != parts[1] {

@@ -58,6 +58,7 @@ type Options struct {
 type Fleet struct {
 	options  Options
 	client   kubernetes.Interface
+	group    string // of control groups
 	nodeinit string
 	kubelet  string
 	packages string
@@ -83,7 +84,7 @@ func Start(ctx context.Context, options Options) (*Fleet, error) {
 	if options.PodsPerNode == 0 {
 		options.PodsPerNode = 250
 	}
-	f := &Fleet{options: options, nodes: map[string]*Node{}}
+	f := &Fleet{options: options, group: newGroup(), nodes: map[string]*Node{}}
 	if err := f.prepare(ctx); err != nil {
 		return nil, fmt.Errorf("realnode: %w", err)
 	}
@@ -189,7 +190,7 @@ func (f *Fleet) Stop() error {
 		ended.Go(func() { failures[i] = f.drop(n) })
 	}
 	ended.Wait()
-	if err := errors.Join(errors.Join(failures...), removeGroup(ownGroup())); err != nil {
+	if err := errors.Join(errors.Join(failures...), removeGroup(f.group)); err != nil {
 		return fmt.Errorf("realnode: stop: %w", err)
 	}
 	return nil

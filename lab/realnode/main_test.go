@@ -22,6 +22,8 @@ var shared *rig.Rig
 var unsupported error
 
 func TestMain(m *testing.M) {
+	// Tests wait far more than they compute: many can run on few cores.
+	_ = flag.Set("test.parallel", "8")
 	flag.Parse()
 	if testing.Short() {
 		fmt.Println("realnode: skipped by -short")
@@ -54,7 +56,7 @@ func run(m *testing.M) int {
 func runShared(ctx context.Context, m *testing.M) int {
 	var err error
 	shared, err = rig.Start(ctx, rig.Options{
-		World:     world.Options{RealNodes: true, Nodes: 2, NodeGrace: 8 * time.Second},
+		World:     world.Options{RealNodes: true, Nodes: 2, NodeGrace: 20 * time.Second},
 		Simulator: simulator(),
 	})
 	if err != nil {

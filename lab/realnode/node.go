@@ -52,7 +52,7 @@ func (n *Node) Name() string { return n.spec.Name }
 func (n *Node) Address() netip.Addr { return n.wiring.address }
 
 func (n *Node) state() string { return n.fleet.path(n.spec.Name) }
-func (n *Node) group() string { return ownGroup() + "/" + n.spec.Name }
+func (n *Node) group() string { return n.fleet.group + "/" + n.spec.Name }
 
 // PowerOn boots a node without power and returns when it is Ready again. Its pods
 // are started anew, with new addresses and a restart counted.

@@ -37,7 +37,7 @@ func startFleet(t *testing.T) (*realnode.Fleet, error) {
 	return realnode.Start(t.Context(), realnode.Options{Config: shared.Config(), Dir: t.TempDir()})
 }
 
-func TestNodesAreReady(t *testing.T) {
+func TestNodesAreReady(t *testing.T) { // alone: others add nodes
 	needNodes(t)
 	list, err := shared.Client().CoreV1().Nodes().List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -197,6 +197,7 @@ func service(t *testing.T, namespace, name string) {
 // follows the probe, and the Service's endpoints follow its readiness.
 func TestPodServesAndIsProbed(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	ns := namespace(t)
 	service(t, ns, "web")
 	pod := until(t, create(t, webPod(ns, "web")), "ready", ready)
@@ -232,6 +233,7 @@ func TestPodServesAndIsProbed(t *testing.T) {
 
 func TestReadinessGateKeepsPodUnready(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	pod := webPod(namespace(t), "web")
 	pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: "lab/gate"}}
 	pod = until(t, create(t, pod), "with ready containers", func(p *corev1.Pod) bool {
@@ -297,6 +299,7 @@ func find(t *testing.T, lines []line, words string) time.Time {
 // its sidecar gets it only once the main container has ended.
 func TestPodLeavesInOrder(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	const sleep = 2
 	ns := namespace(t)
 	service(t, ns, "web")
@@ -345,6 +348,7 @@ func untilGone(t *testing.T, pod *corev1.Pod) {
 
 func TestExecRunsInTheContainer(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	pod := until(t, create(t, webPod(namespace(t), "web")), "ready", ready)
 	url := shared.Client().CoreV1().RESTClient().Post().Resource("pods").Namespace(pod.Namespace).Name(pod.Name).
 		SubResource("exec").VersionedParams(&corev1.PodExecOptions{
@@ -387,6 +391,7 @@ func addNode(t *testing.T, name string) *realnode.Node {
 // becomes unready, its endpoints leave. With power the same pods come back.
 func TestPowerOffAndOn(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	ns := namespace(t)
 	service(t, ns, "web")
 	n := addNode(t, "fragile")
@@ -421,6 +426,7 @@ func TestPowerOffAndOn(t *testing.T) {
 // A drain evicts all pods and returns when they are gone; each has ended in order.
 func TestDrain(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	n := addNode(t, "leaving")
 	pod := webPod(namespace(t), "web")
 	pod.Spec.NodeName = n.Name()
@@ -441,6 +447,7 @@ func TestDrain(t *testing.T) {
 // The simulator finds pods of real nodes where their addresses say.
 func TestSimulatorChecksRealPods(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	pod := until(t, create(t, webPod(namespace(t), "web")), "ready", ready)
 	arn, err := shared.Sim.PlantGroup(elbsim.SeedGroup{
 		Name: "checked", Protocol: "HTTP", LoadBalancer: "checked",

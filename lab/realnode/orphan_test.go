@@ -33,6 +33,7 @@ func own(ctx context.Context) int {
 // system, its control groups, goes with the next start.
 func TestKilledOwnerLeavesNothing(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	owner := exec.Command(os.Args[0])
 	owner.Env = append(os.Environ(), ownerEnv+"=1", "TMPDIR="+t.TempDir(), "TGC_LAB_NETWORK=")
 	owner.Stderr = t.Output()

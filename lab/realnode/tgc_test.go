@@ -334,6 +334,7 @@ func (b *bed) lost(t *testing.T) load.Result {
 // nodes learn of it later. A preStop sleep of that length loses none.
 func TestRequestsLostInRollingUpdate(t *testing.T) {
 	needNodes(t)
+	t.Parallel()
 	for _, c := range []struct {
 		name      string
 		lifecycle *corev1.Lifecycle
