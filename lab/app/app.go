@@ -2,6 +2,7 @@
 // functions of this process instead of images, chosen by the image's name.
 //
 //	lab.local/web    an HTTP server, tuned by arguments; see [Web]
+//	lab.local/echo   the same without HTTP; see [Echo]
 //	lab.local/job    ends after a while with an exit code; see [Job]
 //	lab.local/pause  does nothing until SIGTERM; see [Pause]
 //	lab.local/host   runs the container's command as a process of this machine;
@@ -82,6 +83,7 @@ const (
 func BuiltIn() map[string]App {
 	return map[string]App{
 		"lab.local/web":   Web,
+		"lab.local/echo":  Echo,
 		"lab.local/job":   Job,
 		"lab.local/pause": Pause,
 		"lab.local/host":  Host,

@@ -1,6 +1,7 @@
 package losses
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"strconv"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -77,17 +79,31 @@ func (l *ledger) hear(n dataplane.News) {
 	l.news = append(l.news, n)
 }
 
-// watch notes when pods are told to end. The function it gives ends it.
-func (l *ledger) watch(ctx context.Context, client kubernetes.Interface) (stop func()) {
+// watch notes when pods are told to end. On real nodes it also reads what their
+// containers say of themselves, since nobody attends them there. The function it
+// gives ends it.
+func (l *ledger) watch(ctx context.Context, client kubernetes.Interface, realNodes bool) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
+	var reading sync.WaitGroup
+	read := map[types.UID]bool{}
 	see := func(object any) {
-		if pod, is := object.(*corev1.Pod); is && pod.DeletionTimestamp != nil {
+		pod, is := object.(*corev1.Pod)
+		if !is {
+			return
+		}
+		if pod.DeletionTimestamp != nil {
 			l.note(pod.Name, func(p *life) {
 				if p.told.IsZero() {
 					p.told = time.Now()
 				}
 			})
+		}
+		// Handlers are called one after the other.
+		if realNodes && pod.Status.Phase == corev1.PodRunning && !read[pod.UID] {
+			read[pod.UID] = true
+			l.note(pod.Name, func(p *life) { p.target = net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(podPort)) })
+			reading.Go(func() { l.read(ctx, client, pod.Name) })
 		}
 	}
 	// It fails only for informers that have been stopped.
@@ -98,6 +114,27 @@ func (l *ledger) watch(ctx context.Context, client kubernetes.Interface) (stop f
 	return func() {
 		cancel()
 		factory.Shutdown()
+		reading.Wait()
+	}
+}
+
+// read takes notes of a real container to its end. What cannot be read is missing in
+// the report, which says so of losses that it leaves unexplained.
+func (l *ledger) read(ctx context.Context, client kubernetes.Interface, pod string) {
+	stream, err := client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
+	if err != nil {
+		return
+	}
+	defer stream.Close()
+	for lines := bufio.NewScanner(stream); lines.Scan(); {
+		note, is := app.ParseNote(lines.Bytes())
+		switch {
+		case !is:
+		case note.Event == app.Terminated:
+			l.note(pod, func(p *life) { p.signalled = note.At })
+		case note.Event == app.Exited:
+			l.note(pod, func(p *life) { p.ended, p.code = note.At, note.Code })
+		}
 	}
 }
 

@@ -19,6 +19,9 @@ type Case struct {
 	Speed float64
 	// Rate is how many requests are sent in a second.
 	Rate float64
+	// RealNodes run the pods instead of loopback nodes, see [world.Options.RealNodes].
+	// Then nobody watches for requests that reach pods more than once.
+	RealNodes bool
 	// Seed draws what each node's delays are and when which request is sent. What
 	// Kubernetes and tgc do, and when exactly, it does not determine.
 	Seed uint64
@@ -31,7 +34,11 @@ func (c Case) String() string {
 
 // repeat is the command that measures the case again.
 func (c Case) repeat() string {
-	return fmt.Sprintf("lab losses --strategy %s --scenario %s --profile %s --speed %g --rate %g --seed %d",
+	command := "lab losses"
+	if c.RealNodes {
+		command += " --real-nodes"
+	}
+	return fmt.Sprintf("%s --strategy %s --scenario %s --profile %s --speed %g --rate %g --seed %d", command,
 		c.Strategy.Name, c.Scenario.Name, c.Profile.Name, c.Speed, c.Rate, c.Seed)
 }
 
@@ -82,7 +89,7 @@ const quiet = 2 * time.Second
 
 // measure sends requests while the scenario takes place.
 func (s *stage) measure(ctx context.Context) (Report, error) {
-	defer s.ledger.watch(ctx, s.rig.Client())()
+	defer s.ledger.watch(ctx, s.rig.Client(), s.RealNodes)()
 	nothing := func() string { return "" }
 	if err := s.await(ctx, "until all pods are healthy to all nodes of the load balancer", s.calm, nothing); err != nil {
 		return Report{}, err

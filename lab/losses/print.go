@@ -26,8 +26,8 @@ func WriteTable(w io.Writer, reports []Report) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "STRATEGY\tSCENARIO\tPROFILE\tSEED\tREQUESTS\tLOST\tLOST AS\tENDED\tHEALTHY\tDUPLICATES\tP50\tP99\tSCHEDULE\tTOOK")
 	for _, r := range reports {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%d\t%d\t%s\t%s\t%s\t%s\n", r.Strategy, r.Scenario, r.Profile, r.Seed,
-			r.Load.Sent, r.Load.Lost, orDash(r.outcomes()), len(r.Terminations), r.LeastHealthy(), r.Load.Duplicates.Count,
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Strategy, r.Scenario, r.Profile, r.Seed,
+			r.Load.Sent, r.Load.Lost, orDash(r.outcomes()), len(r.Terminations), r.LeastHealthy(), r.duplicates(),
 			r.Load.Latency.P50.Round(time.Microsecond*100), r.Load.Latency.P99.Round(time.Microsecond*100), r.punctuality(),
 			r.Load.Elapsed.Round(time.Second))
 	}
@@ -40,6 +40,14 @@ func WriteTable(w io.Writer, reports []Report) error {
 	}
 	examples(w, reports)
 	return nil
+}
+
+// duplicates that were seen, if anybody looked.
+func (r Report) duplicates() string {
+	if r.Load.Duplicates == nil {
+		return "-"
+	}
+	return fmt.Sprint(r.Load.Duplicates.Count)
 }
 
 const legend = `

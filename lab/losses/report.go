@@ -52,7 +52,7 @@ func (c Case) judge(r Report) string {
 		return fmt.Sprintf("%d pods were told to end, want %d", len(r.Terminations), c.Scenario.Ends)
 	case local > 0 || skipped > 0:
 		return fmt.Sprintf("this machine could not send %d requests", local+skipped)
-	case r.Load.Duplicates.Count > 0:
+	case r.Load.Duplicates != nil && r.Load.Duplicates.Count > 0:
 		return fmt.Sprintf("%d requests reached pods more than once, though nobody sends twice", r.Load.Duplicates.Count)
 	case len(odd) > 0:
 		return fmt.Sprintf("%d of %d lost requests are not explained by a pod that left; %s: %s", len(odd), r.Load.Lost, odd[0].ID, odd[0].Words)

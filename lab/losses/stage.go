@@ -45,14 +45,17 @@ type stage struct {
 	controller *rig.Process
 	nodes      []string // addresses of the load balancer
 	ledger     *ledger
-	collector  *load.Collector
+	collector  *load.Collector // nil on real nodes
 	log        progress
 }
 
 // setUp brings up a stage whose Deployment is on its way. On an error nothing is
 // left.
 func setUp(ctx context.Context, c Case, log progress) (_ *stage, err error) {
-	s := &stage{Case: c, timing: c.Profile.Timing(c.Speed), ledger: newLedger(), collector: load.NewCollector(), log: log}
+	s := &stage{Case: c, timing: c.Profile.Timing(c.Speed), ledger: newLedger(), log: log}
+	if !c.RealNodes {
+		s.collector = load.NewCollector()
+	}
 	if s.rig, err = rig.Start(ctx, s.rigOptions()); err != nil {
 		return nil, err
 	}
@@ -68,12 +71,16 @@ func (s *stage) rigOptions() rig.Options {
 	p := &s.Profile
 	settings := elbsim.DefaultSettings()
 	settings.ALBRegistration, settings.NLBRegistration = elbsim.Duration(p.Registration), elbsim.Duration(p.Registration)
+	w := world.Options{
+		RealNodes: s.RealNodes,
+		Nodes:     3, Zones: []string{"eu-central-1a", "eu-central-1b", "eu-central-1c"},
+	}
+	if !s.RealNodes {
+		w.Fleet = node.Options{Apps: programs(s.collector, s.ledger)}
+	}
 	return rig.Options{
 		Progress: s.log.out,
-		World: world.Options{
-			Nodes: 3, Zones: []string{"eu-central-1a", "eu-central-1b", "eu-central-1c"},
-			Fleet: node.Options{Apps: programs(s.collector, s.ledger)},
-		},
+		World:    w,
 		Simulator: elbsim.Options{
 			Settings: &settings, Speed: s.Speed,
 			DataPlane: &dataplane.Options{

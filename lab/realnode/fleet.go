@@ -8,7 +8,7 @@
 // see package kube. containerd, runc and CNI's plugins are Debian's packages,
 // downloaded by apt-get and unpacked into the lab's cache; nothing is installed on
 // the machine. Images are made from the lab's own programs, without a registry:
-// lab.local/web:1, lab.local/job:1, lab.local/pause:1 and lab.local/tgc:1.
+// lab.local/web:1, echo:1, job:1, pause:1 and tgc:1.
 //
 // A node is gone with its first process, which dies with the program that started
 // it: the kubelet, containerd, all containers, mounts and network. Only its control

@@ -27,7 +27,7 @@ const pauseImage = "lab.local/pause" + Tag
 type program struct{ dir, pkg, output string }
 
 // build makes the first process of nodes and the archives of all images:
-// lab.local/web, job and pause, which are one executable, and lab.local/tgc, whose
+// lab.local/web, echo, job and pause, which are one executable, and lab.local/tgc, whose
 // is the project's.
 func build(ctx context.Context, dir string) (nodeinit string, archives []string, err error) {
 	lab, err := kube.SourceDir()
@@ -48,6 +48,7 @@ func build(ctx context.Context, dir string) (nodeinit string, archives []string,
 	images := map[string][]image{
 		container: {
 			{"lab.local/web" + Tag, []string{"/container", "web"}},
+			{"lab.local/echo" + Tag, []string{"/container", "echo"}},
 			{"lab.local/job" + Tag, []string{"/container", "job"}},
 			{pauseImage, []string{"/container", "pause"}},
 		},

@@ -327,8 +327,8 @@ func TestPodLeavesInOrder(t *testing.T) {
 		t.Errorf("during its preStop sleep: %v", err)
 	}
 	atMain, atSidecar := mainLog(), sidecarLog()
-	term, exit := find(t, atMain, "received terminated"), find(t, atMain, "exits with code 0")
-	last := find(t, atSidecar, "received terminated")
+	term, exit := find(t, atMain, `"event":"SIGTERM"`), find(t, atMain, `"event":"exit","code":0`)
+	last := find(t, atSidecar, `"event":"SIGTERM"`)
 	if term.Sub(deleted) < sleep*time.Second || exit.Before(term) || last.Before(exit) {
 		t.Errorf("deleted %v, SIGTERM %v, exit %v, SIGTERM of the sidecar %v", deleted, term, exit, last)
 	}
@@ -360,7 +360,7 @@ func TestExecRunsInTheContainer(t *testing.T) {
 	}
 	var output bytes.Buffer
 	err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &output, Stderr: &output})
-	if code, ok := errors.AsType[exec.CodeExitError](err); !ok || code.Code != 3 || !strings.Contains(output.String(), "exits with code 3") {
+	if code, ok := errors.AsType[exec.CodeExitError](err); !ok || code.Code != 3 || !strings.Contains(output.String(), `"event":"exit","code":3`) {
 		t.Errorf("got %v, output %q", err, output.String())
 	}
 }
@@ -435,7 +435,7 @@ func TestDrain(t *testing.T) {
 	if err := n.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	find(t, log(), "exits with code 0")
+	find(t, log(), `"event":"exit","code":0`)
 	list, err := shared.Client().CoreV1().Pods("").List(t.Context(), metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("spec.nodeName", n.Name()).String(),
 	})

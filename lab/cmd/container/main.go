@@ -1,11 +1,11 @@
 // Command container is what runs in the containers of real nodes: the apps that
 // loopback nodes run as functions, as one executable. Its first argument is the
-// app, web, job or pause; others are the app's.
+// app, web, echo, job or pause; others are the app's.
 //
 // A container knows less than a function: the pod's name is that of its host, the
 // namespace that of its ServiceAccount's token, the node the value of LAB_NODE,
 // if there is one. It listens on port 8080 unless told otherwise. Annotations are
-// not seen.
+// not seen. What becomes of it is told by notes in its log, see [app.Note].
 package main
 
 import (
@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/wire"
@@ -28,21 +29,22 @@ func main() {
 }
 
 func run(args []string, stdout io.Writer) int {
-	apps := map[string]app.App{"web": app.Web, "job": app.Job, "pause": app.Pause}
+	apps := map[string]app.App{"web": app.Web, "echo": app.Echo, "job": app.Job, "pause": app.Pause}
 	if len(args) < 2 || apps[args[1]] == nil {
-		fmt.Fprintln(stdout, "usage: container web|job|pause [FLAGS]")
+		fmt.Fprintln(stdout, "usage: container web|echo|job|pause [FLAGS]")
 		return app.ExitUsage
 	}
 	terminate := make(chan struct{})
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
-		fmt.Fprintln(stdout, "received", <-signals)
+		<-signals
+		app.Note{Event: app.Terminated, At: time.Now()}.Print(stdout)
 		close(terminate)
 	}()
 	// Nobody is told before the kernel has killed it.
 	code := apps[args[1]](context.Background(), container(args, terminate, stdout))
-	fmt.Fprintln(stdout, "exits with code", code)
+	app.Note{Event: app.Exited, Code: code, At: time.Now()}.Print(stdout)
 	return code
 }
 
@@ -60,7 +62,7 @@ func container(args []string, terminate <-chan struct{}, stdout io.Writer) *app.
 		Address:    address,
 		Terminate:  terminate,
 		Annotation: func(string) string { return "" },
-		Started:    func() { fmt.Fprintln(stdout, "started") },
+		Started:    func() { app.Note{Event: app.Started, At: time.Now()}.Print(stdout) },
 		Output:     stdout,
 		Bind:       netip.IPv4Unspecified(),
 		Wire:       &wire.Wire{},

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/losses"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 )
 
 const lossesLong = `Measures how many requests are lost when pods leave: real requests through a
@@ -37,6 +38,7 @@ type lossesFlags struct {
 	seed                            uint64
 	runs                            int
 	output                          string
+	realNodes                       bool
 }
 
 func lossesCommand() *cobra.Command {
@@ -60,6 +62,7 @@ func lossesCommand() *cobra.Command {
 	flags.Uint64Var(&f.seed, "seed", 1, "draws requests and delays in the first run; each further one has the next")
 	flags.IntVar(&f.runs, "runs", 1, "how many runs of each combination")
 	flags.StringVar(&f.output, "output", "table", "table or json, with each lost request and each pod that ended; durations in nanoseconds")
+	flags.BoolVar(&f.realNodes, "real-nodes", false, "run the pods on real nodes; see lab up --help")
 	return c
 }
 
@@ -95,6 +98,11 @@ func (f lossesFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 	default:
 		return fmt.Errorf("--output %q is neither table nor json", f.output)
 	}
+	if f.realNodes {
+		if err := realnode.Enter(ctx, stderr); err != nil {
+			return err
+		}
+	}
 	reports, wrong := losses.Run(ctx, cases, stderr)
 	if err := write(stdout, reports); err != nil {
 		return err
@@ -127,6 +135,7 @@ func (f lossesFlags) cases() ([]losses.Case, error) {
 					cases = append(cases, losses.Case{
 						Strategy: strategy, Scenario: scenario, Profile: profile,
 						Speed: cmp.Or(f.speed, profile.Speed), Rate: f.rate, Seed: f.seed + uint64(i),
+						RealNodes: f.realNodes,
 					})
 				}
 			}
