@@ -203,7 +203,10 @@ func (f *Fate) explain(ended time.Duration, terminations []Termination) {
 	} else {
 		f.Words += fmt.Sprintf("; the node learned of the deregistration %s", before(*learned, f.At))
 	}
-	ownEnd := f.Outcome == dataplane.Refused || f.Outcome == dataplane.Reset
+	// The address of a pod that is gone takes no connections, and on real nodes
+	// nobody is left to refuse them.
+	gone := f.Outcome == dataplane.ConnectTimeout && t.Ended != nil && *t.Ended <= ended
+	ownEnd := gone || f.Outcome == dataplane.Refused || f.Outcome == dataplane.Reset
 	leaving := t.Signalled != nil && *t.Signalled <= ended
 	ignorant := learned == nil || f.At <= *learned
 	f.Explained = ownEnd && leaving && ignorant

@@ -90,14 +90,17 @@ func TestFates(t *testing.T) {
 			e.At = e.At.Add(-60 * time.Millisecond)
 			e.Nanoseconds = 30 * time.Millisecond
 		}, true, "told to end 10ms later"},
-		"a node that never knew": {func(e *dataplane.Entry) { e.Node = 1 }, true, "never learned"},
-		"over before SIGTERM":    {func(e *dataplane.Entry) { e.At = e.At.Add(-60 * time.Millisecond) }, false, "SIGTERM 20ms later"},
-		"a node that knew":       {func(e *dataplane.Entry) { e.At = e.At.Add(51 * time.Millisecond) }, false, "learned of the deregistration 1ms before"},
-		"a pod that stayed":      {func(e *dataplane.Entry) { e.Target = other }, false, "no pod that left"},
-		"no target":              {func(e *dataplane.Entry) { e.Target, e.Outcome = "", dataplane.NoTarget }, false, "no-target"},
-		"silence":                {func(e *dataplane.Entry) { e.Outcome = dataplane.ConnectTimeout }, false, "connect-timeout"},
-		"answered, they say":     {func(e *dataplane.Entry) { e.Outcome = dataplane.Forwarded }, false, "forwarded"},
-		"not in the log":         {func(e *dataplane.Entry) { e.RequestID = "r-2" }, false, "not in the load balancer's access log: no route"},
+		"a node that never knew":        {func(e *dataplane.Entry) { e.Node = 1 }, true, "never learned"},
+		"over before SIGTERM":           {func(e *dataplane.Entry) { e.At = e.At.Add(-60 * time.Millisecond) }, false, "SIGTERM 20ms later"},
+		"a node that knew":              {func(e *dataplane.Entry) { e.At = e.At.Add(51 * time.Millisecond) }, false, "learned of the deregistration 1ms before"},
+		"a pod that stayed":             {func(e *dataplane.Entry) { e.Target = other }, false, "no pod that left"},
+		"no target":                     {func(e *dataplane.Entry) { e.Target, e.Outcome = "", dataplane.NoTarget }, false, "no-target"},
+		"silence of a pod that is gone": {func(e *dataplane.Entry) { e.Outcome = dataplane.ConnectTimeout }, true, "connect-timeout by pod old"},
+		"silence of a pod that runs": {func(e *dataplane.Entry) {
+			e.Outcome, e.At = dataplane.ConnectTimeout, e.At.Add(-39*time.Millisecond)
+		}, false, "connect-timeout by pod old"},
+		"answered, they say": {func(e *dataplane.Entry) { e.Outcome = dataplane.Forwarded }, false, "forwarded"},
+		"not in the log":     {func(e *dataplane.Entry) { e.RequestID = "r-2" }, false, "not in the load balancer's access log: no route"},
 	} {
 		h := play()
 		e := dataplane.Entry{

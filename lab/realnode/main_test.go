@@ -2,7 +2,6 @@ package realnode_test
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -35,18 +34,15 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	err := realnode.Enter(ctx, os.Stderr)
-	// In CI root is expected to be able to: a skip there would hide that nothing
-	// was tested.
-	if errors.Is(err, errors.ErrUnsupported) && (os.Getenv("CI") != "true" || os.Geteuid() != 0) {
-		unsupported = err
-		return m.Run()
-	}
-	if err != nil {
+	var err error
+	unsupported, err = realnode.EnterForTests(ctx, os.Stderr)
+	switch {
+	case err != nil:
 		fmt.Fprintln(os.Stderr, err)
 		return 1
-	}
-	if os.Getenv(ownerEnv) != "" {
+	case unsupported != nil:
+		return m.Run()
+	case os.Getenv(ownerEnv) != "":
 		return own(ctx)
 	}
 	return runShared(ctx, m)

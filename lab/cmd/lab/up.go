@@ -33,8 +33,7 @@ With --real-nodes there is a kubelet, containerd and runc for each node, and pod
 are real containers. That takes root, Linux and a Debian or a relative of it,
 whose packages are downloaded but not installed. Everything is in a network of its
 own; a command before which the printed prefix stands runs in it. Images are
-lab.local/web:1, lab.local/job:1, lab.local/pause:1 and lab.local/tgc:1; give the
-tag, or the kubelet looks for a registry.`
+lab.local/web:1, echo:1, job:1, pause:1 and tgc:1 of the same place; give the tag, or the kubelet looks for a registry.`
 
 type upFlags struct {
 	nodes      int
