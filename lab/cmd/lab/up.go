@@ -20,8 +20,8 @@ const upLong = `Starts etcd, kube-apiserver, kube-controller-manager, kube-sched
 nodes, prints where the kubeconfig is, and runs until Ctrl-C. The first time it
 compiles Kubernetes, which takes minutes.
 
-Pods run built-in apps, chosen by the image: lab.local/web, lab.local/job,
-lab.local/pause, lab.local/host. A pod with the address 10.a.b.c is reached at
+Pods run built-in apps, chosen by the image: lab.local/web, lab.local/echo,
+lab.local/job, lab.local/pause, lab.local/host. A pod with the address 10.a.b.c is reached at
 127.a.b.c.
 
 Try:
@@ -33,7 +33,8 @@ With --real-nodes there is a kubelet, containerd and runc for each node, and pod
 are real containers. That takes root, Linux and a Debian or a relative of it,
 whose packages are downloaded but not installed. Everything is in a network of its
 own; a command before which the printed prefix stands runs in it. Images are
-lab.local/web:1, echo:1, job:1, pause:1 and tgc:1 of the same place; give the tag, or the kubelet looks for a registry.`
+web:1, echo:1, job:1, pause:1 and tgc:1 of lab.local/; give the tag, or the kubelet
+looks for a registry.`
 
 type upFlags struct {
 	nodes      int
