@@ -203,13 +203,19 @@ func (f *Fate) explain(ended time.Duration, terminations []Termination) {
 	} else {
 		f.Words += fmt.Sprintf("; the node learned of the deregistration %s", before(*learned, f.At))
 	}
-	// The address of a pod that is gone takes no connections, and on real nodes
-	// nobody is left to refuse them.
-	gone := f.Outcome == dataplane.ConnectTimeout && t.Ended != nil && *t.Ended <= ended
-	ownEnd := gone || f.Outcome == dataplane.Refused || f.Outcome == dataplane.Reset
-	leaving := t.Signalled != nil && *t.Signalled <= ended
 	ignorant := learned == nil || f.At <= *learned
-	f.Explained = ownEnd && leaving && ignorant
+	f.Explained = ignorant && f.ownEnd(t, ended)
+}
+
+// ownEnd tells whether a request that ended at some time was lost by the end of a
+// pod: it had got SIGTERM and refused or reset the connection. Where a pod is gone
+// already, on real nodes nobody is left to refuse, and there is silence.
+func (f *Fate) ownEnd(t Termination, ended time.Duration) bool {
+	if f.Outcome == dataplane.ConnectTimeout {
+		return t.Ended != nil && *t.Ended <= ended
+	}
+	leaving := t.Signalled != nil && *t.Signalled <= ended
+	return leaving && (f.Outcome == dataplane.Refused || f.Outcome == dataplane.Reset)
 }
 
 // before tells when something happened in relation to a moment.
