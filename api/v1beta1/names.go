@@ -1,5 +1,10 @@
 package v1beta1
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
 // Finalizer keeps a binding until its targets have left the target group.
 const Finalizer = GroupName + "/targets"
 
@@ -19,6 +24,56 @@ const (
 // ReadinessGatePrefix begins the conditionType of every readiness gate that the
 // controller answers; what follows tells for which binding.
 const ReadinessGatePrefix = "target-health." + GroupName + "/"
+
+// The part of a condition type after the prefix has at most maxGateName
+// characters. A longer binding name keeps its beginning and ends in gateHash
+// digits of its hash, so that it stays valid and apart from others.
+const (
+	maxGateName = 63
+	gateHash    = 10
+)
+
+// GateType is the conditionType of the readiness gate of a binding with that
+// name. It is valid for every name that a binding can have, and always the same
+// for the same name.
+func GateType(bindingName string) string {
+	if len(bindingName) <= maxGateName {
+		return ReadinessGatePrefix + bindingName
+	}
+	sum := sha256.Sum256([]byte(bindingName))
+	digits := hex.EncodeToString(sum[:])[:gateHash]
+	return ReadinessGatePrefix + bindingName[:maxGateName-gateHash-1] + "-" + digits
+}
+
+// Labels of pods.
+const (
+	// LabelInject, with the value InjectFalse, keeps a pod from being changed at
+	// its creation, whatever bindings select it.
+	LabelInject = GroupName + "/inject"
+	// InjectFalse is the value of LabelInject that has an effect.
+	InjectFalse = "false"
+	// LabelInjected is "true" on pods that were changed at their creation.
+	LabelInjected = GroupName + "/injected"
+)
+
+// Annotations of pods that have a drain hook. They tell what was injected, so
+// that a second binding, or a second look at the same pod, adds to it and does
+// not repeat it.
+const (
+	// AnnotationDrainMode is the DrainMode of the pod.
+	AnnotationDrainMode = GroupName + "/drain-mode"
+	// AnnotationDrainHold is for how many seconds after its deregistration the
+	// pod must go on serving: the most that any of its bindings asks for.
+	AnnotationDrainHold = GroupName + "/drain-hold-seconds"
+	// AnnotationDrainLate is how many seconds late the deregistration may be.
+	AnnotationDrainLate = GroupName + "/drain-late-seconds"
+	// AnnotationDrainShutdown is how many seconds the application needs between
+	// SIGTERM and its end.
+	AnnotationDrainShutdown = GroupName + "/drain-shutdown-seconds"
+	// AnnotationDrainContainers names the containers with a drain hook, with a
+	// comma between them. A container that is missing there ends without one.
+	AnnotationDrainContainers = GroupName + "/drain-containers"
+)
 
 // Condition types of a TargetGroupBinding.
 const (

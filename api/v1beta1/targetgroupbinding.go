@@ -25,6 +25,9 @@ import (
 // +kubebuilder:printcolumn:name="Healthy",type=integer,JSONPath=`.status.healthy`,description="Registered targets that the load balancer calls healthy"
 // +kubebuilder:printcolumn:name="Draining",type=integer,JSONPath=`.status.draining`,description="Targets on their way out",priority=1
 // +kubebuilder:printcolumn:name="Held",type=integer,JSONPath=`.status.held`,description="Targets that a guard keeps in the group",priority=1
+// +kubebuilder:printcolumn:name="Gate",type=string,JSONPath=`.spec.readinessGate`,description="Whether new pods get a readiness gate",priority=1
+// +kubebuilder:printcolumn:name="Ungated",type=integer,JSONPath=`.status.ungatedPods`,description="Running pods that lack the readiness gate",priority=1
+// +kubebuilder:printcolumn:name="Drain",type=string,JSONPath=`.status.drain.mode`,description="How new pods are kept serving at their end",priority=1
 // +kubebuilder:printcolumn:name="ARN",type=string,JSONPath=`.status.targetGroupARN`,description="ARN of the target group",priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type TargetGroupBinding struct {
@@ -141,6 +144,21 @@ type TargetGroupBindingSpec struct {
 	// +kubebuilder:default=Hold
 	NodeNotReady NodeNotReady `json:"nodeNotReady,omitempty"`
 
+	// readinessGate says whether pods get a readiness gate: Inject puts one into
+	// the pods of the Service at their creation, so that a rollout waits until
+	// the load balancer finds the new pods healthy; None does not. It needs the
+	// policy or the webhook of the project to be installed, and has no effect on
+	// pods that exist already: status.ungatedPods counts those.
+	// +optional
+	// +kubebuilder:default=None
+	ReadinessGate ReadinessGate `json:"readinessGate,omitempty"`
+
+	// drain says how pods are kept serving while the load balancer stops sending
+	// to them. Left out, nothing is done. Like readinessGate it is put into pods
+	// at their creation.
+	// +optional
+	Drain *Drain `json:"drain,omitempty"`
+
 	// targetGroupProtocol is accepted so that objects which bear it can move
 	// over. It has no effect: the target group's own protocol counts.
 	// +optional
@@ -166,6 +184,47 @@ type TargetGroupBindingSpec struct {
 	// +optional
 	// +kubebuilder:pruning:PreserveUnknownFields
 	NodeSelector *runtime.RawExtension `json:"nodeSelector,omitempty"`
+}
+
+// Drain says how pods are kept serving while the load balancer stops sending to
+// them. From the deletion of a pod on, its containers wait, serving, before they
+// get SIGTERM.
+//
+// The grace period of the pods is made long enough for all of it: at least
+// lateSeconds + holdSeconds + shutdownSeconds + 5. It is never made shorter.
+//
+// +kubebuilder:validation:XValidation:rule="self.mode != 'None' || !(has(self.holdSeconds) || has(self.lateSeconds) || has(self.shutdownSeconds))",fieldPath=".mode",message="mode is None but numbers of seconds are set: set mode to Sleep or Hold, or remove them"
+type Drain struct {
+	// mode says how the wait is made. None makes none. Sleep puts a fixed sleep
+	// before SIGTERM, of holdSeconds + lateSeconds: it needs nothing in the pod,
+	// takes that long each time, and loses requests when the deregistration is
+	// later than lateSeconds. It needs Kubernetes 1.30. Hold runs the project's
+	// own program before SIGTERM, which asks the controller when the pod was
+	// deregistered and waits holdSeconds from then on.
+	// +required
+	Mode DrainMode `json:"mode"`
+
+	// holdSeconds is how long after its deregistration a pod goes on serving.
+	// Left out, it follows from the target group: the deregistration delay and
+	// 15 seconds, at least 45, behind an Application Load Balancer; the
+	// deregistration delay, at least 180 seconds, behind a Network Load Balancer.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 3600",message="holdSeconds is out of range: it goes from 0 to 3600"
+	HoldSeconds *int32 `json:"holdSeconds,omitempty"`
+
+	// lateSeconds is how many seconds after the deletion of a pod its
+	// deregistration may come, as when AWS throttles. Left out, it is 15 with
+	// Sleep, where every pod waits that much longer, and 120 with Hold, where a
+	// pod waits only if it has to.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 3600",message="lateSeconds is out of range: it goes from 0 to 3600"
+	LateSeconds *int32 `json:"lateSeconds,omitempty"`
+
+	// shutdownSeconds is how long the application itself needs from SIGTERM to
+	// its end. Left out, it is 30.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 3600",message="shutdownSeconds is out of range: it goes from 0 to 3600"
+	ShutdownSeconds *int32 `json:"shutdownSeconds,omitempty"`
 }
 
 // ServiceReference is a port of a Service in the namespace of the binding.
@@ -237,6 +296,33 @@ const (
 	NodeNotReadyDeregister NodeNotReady = "Deregister"
 )
 
+// ReadinessGate says whether pods get a readiness gate.
+//
+// +kubebuilder:validation:Enum=None;Inject
+type ReadinessGate string
+
+const (
+	// ReadinessGateNone leaves pods as they are.
+	ReadinessGateNone ReadinessGate = "None"
+	// ReadinessGateInject puts a readiness gate into pods at their creation.
+	ReadinessGateInject ReadinessGate = "Inject"
+)
+
+// DrainMode says how pods are kept serving while the load balancer stops sending
+// to them.
+//
+// +kubebuilder:validation:Enum=None;Sleep;Hold
+type DrainMode string
+
+const (
+	// DrainNone leaves pods as they are.
+	DrainNone DrainMode = "None"
+	// DrainSleep makes containers sleep for a fixed time before SIGTERM.
+	DrainSleep DrainMode = "Sleep"
+	// DrainHold makes containers wait for the deregistration before SIGTERM.
+	DrainHold DrainMode = "Hold"
+)
+
 // TargetGroupBindingStatus is what the controller found and did.
 //
 // The counts are those of this binding at the time of the last look; other
@@ -282,10 +368,75 @@ type TargetGroupBindingStatus struct {
 	// +listType=atomic
 	Targets []string `json:"targets,omitempty"`
 
+	// podSelector is the selector of the Service: pods with these labels are
+	// changed at their creation as readinessGate and drain say. Empty while the
+	// Service does not exist, has no selector, or nothing is to be put into pods.
+	// +optional
+	PodSelector map[string]string `json:"podSelector,omitempty"`
+
+	// readinessGate is the conditionType of the readiness gate that new pods get;
+	// empty if they get none.
+	// +optional
+	ReadinessGate string `json:"readinessGate,omitempty"`
+
+	// drain is what new pods get for their end; absent if they get nothing.
+	// +optional
+	Drain *DrainStatus `json:"drain,omitempty"`
+
+	// ungatedPods is how many running pods lack the readiness gate that the
+	// binding asks for, most often because they are older than that wish.
+	// +optional
+	UngatedPods int32 `json:"ungatedPods,omitempty"`
+
+	// undrainedPods is how many running pods have a container without the drain
+	// hook that the binding asks for: because the pod is older, or because the
+	// container has a preStop hook of its own that cannot be chained.
+	// +optional
+	UndrainedPods int32 `json:"undrainedPods,omitempty"`
+
 	// conditions tell how the binding fares. Ready: the target group holds what
 	// the binding asks for. TargetsHeld: a guard keeps targets in the group.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// DrainStatus is what new pods get for their end.
+type DrainStatus struct {
+	// mode is Sleep or Hold. It is Sleep although the spec says Hold if the
+	// controller does not know the image of its program.
+	// +required
+	Mode DrainMode `json:"mode"`
+
+	// holdSeconds is for how long a pod serves on after its deregistration: the
+	// spec's, or what follows from the target group.
+	// +required
+	HoldSeconds int32 `json:"holdSeconds"`
+
+	// lateSeconds is how late the deregistration may be.
+	// +required
+	LateSeconds int32 `json:"lateSeconds"`
+
+	// shutdownSeconds is what is left for the application after SIGTERM.
+	// +required
+	ShutdownSeconds int32 `json:"shutdownSeconds"`
+
+	// sleepSeconds is how long containers sleep before SIGTERM; absent with Hold.
+	// +optional
+	SleepSeconds int32 `json:"sleepSeconds,omitempty"`
+
+	// gracePeriodSeconds is the least grace period that pods get.
+	// +required
+	GracePeriodSeconds int32 `json:"gracePeriodSeconds"`
+
+	// deregistrationDelaySeconds is the deregistration delay of the target group
+	// as AWS last told it; absent while AWS was not asked or did not answer. Then
+	// 300 seconds, AWS's own default, are assumed.
+	// +optional
+	DeregistrationDelaySeconds *int32 `json:"deregistrationDelaySeconds,omitempty"`
+
+	// image holds the program that containers run with Hold.
+	// +optional
+	Image string `json:"image,omitempty"`
 }

@@ -35,6 +35,10 @@ type Client interface {
 	// TargetGroups describes the groups that query names. One that does not
 	// exist makes the whole call fail with kind GroupNotFound.
 	TargetGroups(ctx context.Context, query GroupQuery) ([]target.Group, error)
+
+	// GroupAttributes tells the attributes of one group under AWS's own keys,
+	// such as target.DelayAttribute.
+	GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error)
 }
 
 // GroupQuery names groups by ARN or by name, not both. At most 20 of either. An

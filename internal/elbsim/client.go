@@ -77,6 +77,19 @@ func (c *client) TargetGroups(ctx context.Context, query elb.GroupQuery) (groups
 	return groups, nil
 }
 
+// GroupAttributes is as elb.Client has it.
+func (c *client) GroupAttributes(ctx context.Context, group target.ARN) (attributes map[string]string, err error) {
+	r := c.request("DescribeTargetGroupAttributes", group.String(), nil)
+	err = c.perform(ctx, r, func(w *model.World, now time.Time) (err error) {
+		attributes, err = w.GroupAttributes(now, r.group)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return attributes, nil
+}
+
 func firstOf(lists ...[]string) string {
 	for _, list := range lists {
 		if len(list) > 0 {

@@ -48,3 +48,11 @@ func (c Client) TargetGroups(ctx context.Context, query elb.GroupQuery) ([]targe
 	c.metrics.called("DescribeTargetGroups", start, err)
 	return groups, err
 }
+
+// GroupAttributes is elb.Client's.
+func (c Client) GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error) {
+	start := time.Now()
+	attributes, err := c.Client.GroupAttributes(ctx, group)
+	c.metrics.called("DescribeTargetGroupAttributes", start, err)
+	return attributes, err
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -127,6 +128,10 @@ func (h HealthCheck) FailsWithin() time.Duration {
 	interval, timeout := cmp.Or(h.Interval, 30*time.Second), cmp.Or(h.Timeout, 10*time.Second)
 	return time.Duration(cmp.Or(h.UnhealthyThreshold, 2))*interval + timeout
 }
+// Application tells whether the group is of the kind that an Application Load
+// Balancer uses; other kinds are for Network and Gateway Load Balancers. AWS
+// never lets a group change sides.
+func (g Group) Application() bool { return g.Protocol == "HTTP" || g.Protocol == "HTTPS" }
 
 // InUse tells whether any load balancer sends to the group.
 func (g Group) InUse() bool { return len(g.LoadBalancers) > 0 }
@@ -151,4 +156,20 @@ func (r Ref) Names(group Group) bool {
 		return group.ARN.Name == r.Name
 	}
 	return group.ARN == r.ARN
+}
+
+// DelayAttribute is the attribute of a group that holds its deregistration delay.
+const DelayAttribute = "deregistration_delay.timeout_seconds"
+
+// DefaultDelay is the deregistration delay of a group that nobody set it for.
+const DefaultDelay = 300 * time.Second
+
+// DelayOf reads the deregistration delay from a group's attributes. False if there
+// is none, as of groups of functions.
+func DelayOf(attributes map[string]string) (time.Duration, bool) {
+	seconds, err := strconv.Atoi(attributes[DelayAttribute])
+	if err != nil || seconds < 0 {
+		return 0, false
+	}
+	return time.Duration(seconds) * time.Second, true
 }

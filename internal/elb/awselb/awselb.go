@@ -92,3 +92,18 @@ func (c *Client) TargetGroups(ctx context.Context, query elb.GroupQuery) ([]targ
 	}
 	return groups(out.TargetGroups)
 }
+
+// GroupAttributes is elb.Client's.
+func (c *Client) GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error) {
+	out, err := c.api.DescribeTargetGroupAttributes(ctx, &elbv2.DescribeTargetGroupAttributesInput{
+		TargetGroupArn: aws.String(group.String()),
+	})
+	if err != nil {
+		return nil, failure(ctx, "DescribeTargetGroupAttributes", err)
+	}
+	attributes := make(map[string]string, len(out.Attributes))
+	for _, attribute := range out.Attributes {
+		attributes[aws.ToString(attribute.Key)] = aws.ToString(attribute.Value)
+	}
+	return attributes, nil
+}

@@ -107,6 +107,7 @@ func suite() []conformance {
 		{"the quota is told", quotaIsTold},
 		{"groups are described by ARN and by name", groupsDescribed},
 		{"one group that is missing fails the query", groupMissing},
+		{"the deregistration delay is among the attributes", delayIsTold},
 		{"an empty query names no group", emptyQuery},
 		{"more groups than a query may name are refused", tooManyNamed},
 		{"calls on a missing group say so", callsOnMissingGroup},

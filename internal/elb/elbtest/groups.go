@@ -109,3 +109,17 @@ func emptyQuery(t *testing.T, h suiteHarness) {
 		t.Errorf("an empty query gives %d groups and %v, want none and no error", len(groups), err)
 	}
 }
+
+func delayIsTold(t *testing.T, h suiteHarness) {
+	for _, want := range []time.Duration{0, 42 * time.Second} {
+		for _, protocol := range []string{"HTTP", "TCP"} {
+			attributes, err := h.Client.GroupAttributes(t.Context(), h.NewGroup(t, Group{Protocol: protocol, Drain: want}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, told := target.DelayOf(attributes); !told || got != want {
+				t.Errorf("%s: the delay is %v, %v, want %v", protocol, got, told, want)
+			}
+		}
+	}
+}

@@ -30,6 +30,10 @@ func calls(h suiteHarness, group target.ARN) []anyCall {
 			_, err := h.Client.TargetGroups(ctx, elb.GroupQuery{ARNs: []target.ARN{group}})
 			return err
 		}},
+		{"DescribeTargetGroupAttributes", func(ctx context.Context) error {
+			_, err := h.Client.GroupAttributes(ctx, group)
+			return err
+		}},
 		{"DeregisterTargets", func(ctx context.Context) error {
 			return h.Client.DeregisterTargets(ctx, group, h.targets(2))
 		}},
