@@ -13,7 +13,9 @@ func seconds(n int) *time.Duration {
 }
 
 func TestHoldFollowsFromTheGroup(t *testing.T) {
-	application := func(delay *time.Duration) drain.Group { return drain.Group{Known: true, Application: true, Delay: delay} }
+	application := func(delay *time.Duration) drain.Group {
+		return drain.Group{Known: true, Application: true, Delay: delay}
+	}
 	network := func(delay *time.Duration) drain.Group { return drain.Group{Known: true, Delay: delay} }
 	for _, c := range []struct {
 		name  string

@@ -1,0 +1,158 @@
+// Package admission says what is put into a pod at its creation: readiness gates,
+// a drain hook and a grace period that is long enough, for the bindings that
+// select the pod and ask for it.
+//
+// Of is the one description of it, and pure. It is delivered in two ways: by a
+// MutatingAdmissionPolicy, config/policy, which says the same in CEL; and by a
+// webhook of the controller, which calls Of. The cases in testdata/cases.yaml are
+// run against Of here, and against both deliveries on a real API server in the lab.
+//
+// A pod may come by twice: the API server asks again when somebody else changed
+// the pod, the policy is evaluated once for each binding, and people make pods of
+// the YAML of other pods. So what was injected is written on the pod, in labels
+// and annotations, and Of adds to that and repeats nothing.
+package admission
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+)
+
+// Binding is what counts of a binding. It is all in the status, where the policy
+// finds it.
+type Binding struct {
+	Name string
+	// Selector chooses the binding's pods by their labels. An empty one chooses none.
+	Selector map[string]string
+	// Gate is the conditionType of the readiness gate; empty for none.
+	Gate string
+	// Drain is what pods get for their end; nil for nothing.
+	Drain *v1beta1.DrainStatus
+}
+
+// BindingOf reads what counts of a binding. One that is being deleted asks for
+// nothing.
+func BindingOf(tgb *v1beta1.TargetGroupBinding) Binding {
+	if !tgb.DeletionTimestamp.IsZero() {
+		return Binding{Name: tgb.Name}
+	}
+	status := &tgb.Status
+	return Binding{Name: tgb.Name, Selector: status.PodSelector, Gate: status.ReadinessGate, Drain: status.Drain}
+}
+
+// Selects tells whether the binding asks for something in pods with these labels.
+func (b Binding) Selects(labels map[string]string) bool {
+	if len(b.Selector) == 0 || b.Gate == "" && b.Drain == nil {
+		return false
+	}
+	for key, value := range b.Selector {
+		if own, has := labels[key]; !has || own != value {
+			return false
+		}
+	}
+	return true
+}
+
+// Injection is what becomes of a pod.
+type Injection struct {
+	// Patch changes the pod; empty if nothing is to be changed.
+	Patch []Operation
+	// Warnings tell what the bindings ask for and the pod does not get, for people.
+	Warnings []string
+}
+
+// Operation is one of a JSON patch (RFC 6902). What it does not name stays as it
+// is in the pod, be it known here or not.
+type Operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
+
+// Of says what becomes of a pod that is about to be created among these bindings
+// of its namespace.
+func Of(pod *corev1.Pod, bindings []Binding) Injection {
+	var asking []Binding
+	for _, b := range bindings {
+		if b.Selects(pod.Labels) {
+			asking = append(asking, b)
+		}
+	}
+	if len(asking) == 0 || exempt(pod) {
+		return Injection{}
+	}
+	slices.SortFunc(asking, func(a, b Binding) int { return strings.Compare(a.Name, b.Name) })
+	var injection Injection
+	injection.gates(pod, asking)
+	injection.drain(pod, asking)
+	if pod.Labels[v1beta1.LabelInjected] != "true" {
+		injection.add("/metadata/labels/"+escape(v1beta1.LabelInjected), "true")
+	}
+	return injection
+}
+
+// exempt tells whether a pod is never changed: its owner said so, or it mirrors
+// one that a kubelet made of a file and of which it takes no changes.
+func exempt(pod *corev1.Pod) bool {
+	_, mirror := pod.Annotations[corev1.MirrorPodAnnotationKey]
+	return mirror || pod.Labels[v1beta1.LabelInject] == v1beta1.InjectFalse
+}
+
+func (i *Injection) gates(pod *corev1.Pod, asking []Binding) {
+	present := map[string]bool{}
+	for _, gate := range pod.Spec.ReadinessGates {
+		present[string(gate.ConditionType)] = true
+	}
+	var missing []any
+	for _, b := range asking {
+		if b.Gate != "" && !present[b.Gate] {
+			present[b.Gate] = true
+			missing = append(missing, corev1.PodReadinessGate{ConditionType: corev1.PodConditionType(b.Gate)})
+		}
+	}
+	i.extend("/spec/readinessGates", len(pod.Spec.ReadinessGates), missing)
+}
+
+func (i *Injection) add(path string, value any) {
+	i.Patch = append(i.Patch, Operation{Op: "add", Path: path, Value: value})
+}
+
+// extend puts values at the end of a list that has so many elements.
+func (i *Injection) extend(path string, elements int, values []any) {
+	switch {
+	case len(values) == 0:
+	case elements == 0:
+		i.add(path, values)
+	default:
+		for _, value := range values {
+			i.add(path+"/-", value)
+		}
+	}
+}
+
+// annotate sets annotations that differ.
+func (i *Injection) annotate(pod *corev1.Pod, annotations map[string]string) {
+	if len(pod.Annotations) == 0 {
+		i.add("/metadata/annotations", annotations)
+		return
+	}
+	for key, value := range annotations {
+		if own, has := pod.Annotations[key]; !has || own != value {
+			i.add("/metadata/annotations/"+escape(key), value)
+		}
+	}
+}
+
+func (i *Injection) warn(format string, args ...any) {
+	i.Warnings = append(i.Warnings, "targetgroupcontroller: "+fmt.Sprintf(format, args...))
+}
+
+// escape writes a key as a part of a JSON pointer.
+func escape(key string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
+}

@@ -1,0 +1,196 @@
+package admission_test
+
+import (
+	"encoding/json"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/yaml"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
+)
+
+// injectionCase is a case of testdata/cases.yaml, which tells what it means.
+type injectionCase struct {
+	Name     string `json:"name"`
+	NodeOnly bool   `json:"nodeOnly"`
+	Bindings []struct {
+		Name   string                           `json:"name"`
+		Status v1beta1.TargetGroupBindingStatus `json:"status"`
+	} `json:"bindings"`
+	Pod      corev1.Pod  `json:"pod"`
+	Want     *corev1.Pod `json:"want"`
+	Warnings []string    `json:"warnings"`
+}
+
+func (c *injectionCase) bindings() []admission.Binding {
+	var list []admission.Binding
+	for _, b := range c.Bindings {
+		list = append(list, admission.BindingOf(&v1beta1.TargetGroupBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status,
+		}))
+	}
+	return list
+}
+
+func injectionCases(t *testing.T) []injectionCase {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/cases.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []injectionCase
+	if err := yaml.UnmarshalStrict(raw, &cases); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		for _, b := range c.Bindings {
+			if gate := b.Status.ReadinessGate; gate != "" && gate != v1beta1.GateType(b.Name) {
+				t.Errorf("%s: the gate of %s is %s, want %s", c.Name, b.Name, gate, v1beta1.GateType(b.Name))
+			}
+		}
+	}
+	return cases
+}
+
+// patched applies a patch as the API server does.
+func patched(t *testing.T, pod *corev1.Pod, operations []admission.Operation) *corev1.Pod {
+	t.Helper()
+	document, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(operations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if operations == nil {
+		raw = []byte("[]")
+	}
+	patch, err := jsonpatch.DecodePatch(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if document, err = patch.Apply(document); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	var result corev1.Pod
+	if err := json.Unmarshal(document, &result); err != nil {
+		t.Fatal(err)
+	}
+	return sorted(&result)
+}
+
+// sorted puts the gates, whose order has no meaning, in one.
+func sorted(pod *corev1.Pod) *corev1.Pod {
+	slices.SortFunc(pod.Spec.ReadinessGates, func(a, b corev1.PodReadinessGate) int {
+		return strings.Compare(string(a.ConditionType), string(b.ConditionType))
+	})
+	return pod
+}
+
+func asYAML(t *testing.T, pod *corev1.Pod) string {
+	t.Helper()
+	text, err := yaml.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (c *injectionCase) want() *corev1.Pod {
+	if c.Want == nil {
+		return sorted(c.Pod.DeepCopy())
+	}
+	return sorted(c.Want)
+}
+
+func TestInjection(t *testing.T) {
+	for _, c := range injectionCases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			injection := admission.Of(&c.Pod, c.bindings())
+			got, want := patched(t, &c.Pod, injection.Patch), c.want()
+			if asYAML(t, got) != asYAML(t, want) {
+				t.Errorf("got\n%s\nwant\n%s", asYAML(t, got), asYAML(t, want))
+			}
+			if c.Want == nil && len(injection.Patch) > 0 {
+				t.Errorf("a pod that is as it should be gets the patch %v", injection.Patch)
+			}
+			told := strings.Join(injection.Warnings, "\n")
+			for _, warning := range c.Warnings {
+				if !strings.Contains(told, warning) {
+					t.Errorf("the warnings lack %q:\n%s", warning, told)
+				}
+			}
+			if len(c.Warnings) == 0 && told != "" {
+				t.Errorf("warned without cause: %s", told)
+			}
+		})
+	}
+}
+
+// What was injected is not injected again, and the order of bindings, which the
+// API server does not keep, does not matter; nor whether they come together, as to
+// the webhook, or one by one, as to the policy.
+func TestInjectionIsTheSameInAnyOrder(t *testing.T) {
+	for _, c := range injectionCases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			want := asYAML(t, c.want())
+			bindings := c.bindings()
+			again := patched(t, c.want(), admission.Of(c.want(), bindings).Patch)
+			if got := asYAML(t, again); got != want {
+				t.Errorf("a second time: got\n%s\nwant\n%s", got, want)
+			}
+			for range 2 {
+				slices.Reverse(bindings)
+				pod := c.Pod.DeepCopy()
+				for _, b := range bindings {
+					pod = patched(t, pod, admission.Of(pod, []admission.Binding{b}).Patch)
+				}
+				if got := asYAML(t, pod); got != want {
+					t.Errorf("one by one: got\n%s\nwant\n%s", got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestInjectionLeavesThePodItWasGiven(t *testing.T) {
+	for _, c := range injectionCases(t) {
+		before := c.Pod.DeepCopy()
+		admission.Of(&c.Pod, c.bindings())
+		if !reflect.DeepEqual(before, &c.Pod) {
+			t.Errorf("%s: the pod was changed", c.Name)
+		}
+	}
+}
+
+func TestDeletedBindingAsksForNothing(t *testing.T) {
+	now := metav1.Now()
+	b := admission.BindingOf(&v1beta1.TargetGroupBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "web", DeletionTimestamp: &now},
+		Status:     v1beta1.TargetGroupBindingStatus{PodSelector: map[string]string{"app": "web"}, ReadinessGate: v1beta1.GateType("web")},
+	})
+	if b.Selects(map[string]string{"app": "web"}) {
+		t.Error("a binding that is being deleted selects pods")
+	}
+}
+
+func TestUnheldNamesContainersWithoutAHook(t *testing.T) {
+	for _, c := range injectionCases(t) {
+		want := c.want()
+		if want.Annotations[v1beta1.AnnotationDrainMode] == "" || c.Want == nil {
+			continue
+		}
+		if got := len(admission.Unheld(want)); got != strings.Count(strings.Join(admission.Of(&c.Pod, c.bindings()).Warnings, "\n"), "container ") {
+			t.Errorf("%s: %d containers are unheld, and as many warnings are wanted", c.Name, got)
+		}
+	}
+}
