@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -21,14 +24,18 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission/certs"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission/webhook"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/config"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/annotation"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/binding"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/gate"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/injection"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/preflight"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
@@ -128,7 +135,7 @@ func newManager(kubeConfig *rest.Config, settings config.Controller) (manager.Ma
 		return nil, err
 	}
 	renew, retry := settings.LeaseDuration*2/3, settings.LeaseDuration/7
-	mgr, err := ctrl.NewManager(kubeConfig, manager.Options{
+	options := manager.Options{
 		Scheme:                        scheme,
 		Cache:                         kube.CacheOptions(settings.Namespace),
 		Metrics:                       metricsserver.Options{BindAddress: settings.MetricsAddress},
@@ -142,14 +149,58 @@ func newManager(kubeConfig *rest.Config, settings config.Controller) (manager.Ma
 		LeaseDuration:        &settings.LeaseDuration,
 		RenewDeadline:        &renew,
 		RetryPeriod:          &retry,
-	})
+	}
+	var keeper *certs.Keeper
+	if settings.Webhook() {
+		var err error
+		if keeper, options.WebhookServer, err = newWebhook(kubeConfig, settings); err != nil {
+			return nil, err
+		}
+	}
+	mgr, err := ctrl.NewManager(kubeConfig, options)
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to Kubernetes: %w", err)
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
+	if keeper != nil {
+		return mgr, addWebhook(mgr, keeper)
+	}
 	return mgr, mgr.AddReadyzCheck("ping", healthz.Ping)
+}
+
+// newWebhook makes the server of the webhook, and what keeps its certificates.
+func newWebhook(kubeConfig *rest.Config, settings config.Controller) (*certs.Keeper, ctrlwebhook.Server, error) {
+	host, text, err := net.SplitHostPort(settings.WebhookAddress)
+	if err != nil {
+		return nil, nil, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--webhook-bind-address %q: want a number for the port", settings.WebhookAddress)
+	}
+	client, err := kubernetes.NewForConfig(kubeConfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	keeper := &certs.Keeper{
+		Client: client, Namespace: settings.WebhookNamespace, Name: settings.WebhookName, Hosts: settings.WebhookHosts,
+	}
+	server := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: int(port), TLSOpts: []func(*tls.Config){
+		func(c *tls.Config) { c.GetCertificate = keeper.GetCertificate },
+	}})
+	return keeper, server, nil
+}
+
+// addWebhook makes every replica serve the webhook, the leader or not, once it has
+// a certificate.
+func addWebhook(mgr manager.Manager, keeper *certs.Keeper) error {
+	mgr.GetWebhookServer().Register(webhook.Path, &ctrlwebhook.Admission{Handler: &webhook.Pods{Reader: mgr.GetCache()}})
+	if err := mgr.AddReadyzCheck("webhook", keeper.Ready); err != nil {
+		return err
+	}
+	return mgr.Add(keeper)
 }
 
 func loadKubeConfig(settings config.Controller) (*rest.Config, error) {
@@ -208,9 +259,14 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		WakeGroup: groups.Wake.Add, WakeGates: gates.WakeFor,
 	}
 	groups.Undecided, groups.Lost = bindings.Undecided, bindings.Lost
+	injections := &injection.Reconciler{
+		Client: mgr.GetClient(), Cluster: groups.Cluster, Registry: registry, Board: board, Events: events,
+		Image: settings.DrainImage,
+	}
+	bindings.Filed = injections.Wake.Add
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings, gates}
 	if settings.Bindings {
-		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board})
+		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board}, injections)
 	}
 	if settings.Annotations {
 		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: events})

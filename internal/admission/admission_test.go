@@ -20,7 +20,6 @@ import (
 // injectionCase is a case of testdata/cases.yaml, which tells what it means.
 type injectionCase struct {
 	Name     string `json:"name"`
-	NodeOnly bool   `json:"nodeOnly"`
 	Bindings []struct {
 		Name   string                           `json:"name"`
 		Status v1beta1.TargetGroupBindingStatus `json:"status"`

@@ -49,6 +49,15 @@ type Controller struct {
 	LeaseNamespace string
 	LeaseDuration  time.Duration
 
+	// DrainImage holds this program, for the drain mode Hold.
+	DrainImage string
+
+	// The webhook; none if its address is 0.
+	WebhookAddress   string
+	WebhookName      string
+	WebhookNamespace string
+	WebhookHosts     []string
+
 	SweepInterval time.Duration
 	Kubeconfig    string
 	KubeQPS       int
@@ -73,6 +82,11 @@ func (c *Controller) AddFlags(set *pflag.FlagSet) {
 	set.StringVar(&c.LeaseName, "leader-elect-lease", "targetgroupcontroller", "name of the Lease")
 	set.StringVar(&c.LeaseNamespace, "leader-elect-namespace", "", "namespace of the Lease (default: that of the pod, or --namespace)")
 	set.DurationVar(&c.LeaseDuration, "leader-elect-duration", 15*time.Second, "how long a leader that falls silent keeps the Lease")
+	set.StringVar(&c.DrainImage, "drain-image", "", "image of tgc, whose program is put into pods of bindings with the drain mode Hold")
+	set.StringVar(&c.WebhookAddress, "webhook-bind-address", "0", "address of the webhook that puts gates and drain hooks into pods, such as :9443; 0 serves none")
+	set.StringVar(&c.WebhookName, "webhook-name", "tgc-webhook", "name of the webhook's Service, MutatingWebhookConfiguration and Secret")
+	set.StringVar(&c.WebhookNamespace, "webhook-namespace", "", "namespace of that Service and Secret (default: that of the pod, or --namespace)")
+	set.StringSliceVar(&c.WebhookHosts, "webhook-host", nil, "names or addresses by which API servers call the webhook (default: that of the Service)")
 	set.DurationVar(&c.SweepInterval, "sweep-interval", 5*time.Minute, "how often an unchanged target group is looked at for drift")
 	set.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, the pod's ServiceAccount, ~/.kube/config)")
 	set.IntVar(&c.KubeQPS, "kube-api-qps", 100, "requests per second to the Kubernetes API, twice that in a burst")
@@ -92,6 +106,10 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 		c.Annotations = c.Annotations && given("annotations")
 	}
 	c.LeaseNamespace = first(c.LeaseNamespace, string(pod), c.Namespace, "default")
+	c.WebhookNamespace = first(c.WebhookNamespace, string(pod), c.Namespace, "default")
+	if len(c.WebhookHosts) == 0 {
+		c.WebhookHosts = []string{c.WebhookName + "." + c.WebhookNamespace + ".svc"}
+	}
 }
 
 // Check tells everything that is wrong, each with the flag, its value and the remedy.
@@ -107,11 +125,17 @@ func (c *Controller) Check() error {
 		unless(c.KubeQPS >= 1, "--kube-api-qps %d: want 1 or more", c.KubeQPS),
 		unless(isAddress(c.MetricsAddress), "--metrics-bind-address %q: want host:port, :port, or 0 for none", c.MetricsAddress),
 		unless(isAddress(c.HealthAddress), "--health-probe-bind-address %q: want host:port, :port, or 0 for none", c.HealthAddress),
+		unless(isAddress(c.WebhookAddress), "--webhook-bind-address %q: want host:port, :port, or 0 for none", c.WebhookAddress),
+		unless(serviceForm.MatchString(c.WebhookName), "--webhook-name %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.WebhookName),
+		unless(c.Bindings || !c.Webhook(), "--webhook-bind-address %s needs --bindings: what is put into pods is said in TargetGroupBindings", c.WebhookAddress),
 		binding,
 		unless(c.Bindings || !c.Annotations, "--annotations needs --bindings: the annotations of a Service are made into a TargetGroupBinding"),
 		unless(c.Bindings || c.Service != "", "nothing to do: give --service with a target group, or --bindings"),
 	)
 }
+
+// Webhook tells whether the webhook is served.
+func (c *Controller) Webhook() bool { return c.WebhookAddress != "0" }
 
 // unless gives an error unless the condition holds.
 func unless(holds bool, format string, args ...any) error {

@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"reflect"
 	"sync"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/report"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
@@ -17,18 +19,21 @@ type Notice struct {
 	Finished bool
 }
 
-// Board holds the latest notice of each binding until the status controller has
+// Board holds the latest word on each binding until the status controller has
 // written it. It is safe for concurrent use.
 type Board struct {
 	// Changed wakes the status controller.
 	Changed Queue[desired.BindingID]
 
-	mu      sync.Mutex
-	notices map[desired.BindingID]Notice
+	mu         sync.Mutex
+	notices    map[desired.BindingID]Notice
+	injections map[desired.BindingID]kube.Injection
 }
 
 // NewBoard makes an empty Board.
-func NewBoard() *Board { return &Board{notices: map[desired.BindingID]Notice{}} }
+func NewBoard() *Board { 
+	return &Board{notices: map[desired.BindingID]Notice{}, injections: map[desired.BindingID]kube.Injection{}}
+}
 
 // Post replaces a binding's notice and returns the one before.
 func (b *Board) Post(notice Notice) Notice {
@@ -49,9 +54,34 @@ func (b *Board) Read(id desired.BindingID) (Notice, bool) {
 	return notice, posted
 }
 
-// Remove takes a binding's notice down.
+// PostInjection replaces what is known of the pods that a binding changes. What was
+// posted before wakes nobody.
+func (b *Board) PostInjection(id desired.BindingID, injection kube.Injection) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	previous, posted := b.injections[id]
+	if posted && reflect.DeepEqual(previous, injection) {
+		return
+	}
+	b.injections[id] = injection
+	b.Changed.Add(id)
+}
+
+// Injection gives what is known of the pods that a binding changes; nil if nothing
+// was posted.
+func (b *Board) Injection(id desired.BindingID) *kube.Injection {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if injection, posted := b.injections[id]; posted {
+		return &injection
+	}
+	return nil
+}
+
+// Remove takes down all that is posted of a binding.
 func (b *Board) Remove(id desired.BindingID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.notices, id)
+	delete(b.injections, id)
 }

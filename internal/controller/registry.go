@@ -83,10 +83,16 @@ func (r *Registry) drop(id desired.BindingID) []target.ARN {
 
 // Has tells whether a binding is filed.
 func (r *Registry) Has(id desired.BindingID) bool {
+	_, filed := r.Get(id)
+	return filed
+}
+
+// Get gives a filed binding, and false if it is not filed.
+func (r *Registry) Get(id desired.BindingID) (Bound, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	_, filed := r.bindings[id]
-	return filed
+	bound, filed := r.bindings[id]
+	return bound, filed
 }
 
 // Called lists the groups of filed bindings that a reference may mean, in no order.

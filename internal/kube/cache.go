@@ -6,6 +6,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -13,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
 
 // CacheOptions says what is cached: everything in namespace, or in all
@@ -43,7 +46,9 @@ func stripPod(obj any) (any, error) {
 	if !ok {
 		return obj, nil
 	}
+	annotations := pod.Annotations
 	stripMeta(&pod.ObjectMeta)
+	pod.Annotations = ours(annotations)
 	containers := make([]corev1.Container, len(pod.Spec.Containers))
 	for i, container := range pod.Spec.Containers {
 		containers[i] = corev1.Container{Name: container.Name, Lifecycle: container.Lifecycle}
@@ -51,6 +56,21 @@ func stripPod(obj any) (any, error) {
 	pod.Spec = corev1.PodSpec{ReadinessGates: pod.Spec.ReadinessGates, Containers: containers}
 	pod.Status = corev1.PodStatus{Phase: pod.Status.Phase, Conditions: pod.Status.Conditions}
 	return pod, nil
+}
+
+// ours are the annotations that the project itself put on a pod.
+func ours(annotations map[string]string) map[string]string {
+	var kept map[string]string
+	for key, value := range annotations {
+		if !strings.HasPrefix(key, v1beta1.GroupName+"/") {
+			continue
+		}
+		if kept == nil {
+			kept = map[string]string{}
+		}
+		kept[key] = value
+	}
+	return kept
 }
 
 func stripService(obj any) (any, error) {
@@ -62,7 +82,7 @@ func stripService(obj any) (any, error) {
 	stripMeta(&service.ObjectMeta)
 	service.Annotations = annotations
 	delete(service.Annotations, corev1.LastAppliedConfigAnnotation)
-	service.Spec = corev1.ServiceSpec{Ports: service.Spec.Ports}
+	service.Spec = corev1.ServiceSpec{Ports: service.Spec.Ports, Selector: service.Spec.Selector, Type: service.Spec.Type}
 	service.Status = corev1.ServiceStatus{}
 	return service, nil
 }

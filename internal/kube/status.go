@@ -57,20 +57,36 @@ func setCondition(status *v1beta1.TargetGroupBindingStatus, kind string, c repor
 	})
 }
 
-// WriteStatus applies a status if it differs from the object's.
+// WriteStatus applies a status if it differs from the object's. What WriteInjection
+// writes is left out.
 func WriteStatus(ctx context.Context, c client.Client, tgb *v1beta1.TargetGroupBinding, status v1beta1.TargetGroupBindingStatus) error {
-	if equality.Semantic.DeepEqual(tgb.Status, status) {
+	was := *tgb.Status.DeepCopy()
+	Injection{}.put(&was)
+	Injection{}.put(&status)
+	if equality.Semantic.DeepEqual(was, status) {
 		return nil
 	}
-	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&status)
+	fields, err := fieldsOf(&status)
 	if err != nil {
-		return fmt.Errorf("convert status: %w", err)
+		return err
 	}
+	return applyStatus(ctx, c, tgb, fields, FieldOwner)
+}
+
+func fieldsOf(status *v1beta1.TargetGroupBindingStatus) (map[string]any, error) {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(status)
+	if err != nil {
+		return nil, fmt.Errorf("convert status: %w", err)
+	}
+	return fields, nil
+}
+
+func applyStatus(ctx context.Context, c client.Client, tgb *v1beta1.TargetGroupBinding, fields map[string]any, owner client.FieldOwner) error {
 	object := &unstructured.Unstructured{Object: map[string]any{"status": fields}}
 	object.SetGroupVersionKind(v1beta1.GroupVersion.WithKind("TargetGroupBinding"))
 	object.SetNamespace(tgb.Namespace)
 	object.SetName(tgb.Name)
-	err = c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), FieldOwner, client.ForceOwnership)
+	err := c.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(object), owner, client.ForceOwnership)
 	if err != nil {
 		return fmt.Errorf("write status of %s/%s: %w", tgb.Namespace, tgb.Name, err)
 	}

@@ -123,4 +123,15 @@ const (
 	Held Reason = "Held"
 	// Drift: someone else changed the group, and it is repaired.
 	Drift Reason = "Drift"
+	// GateMissing: running pods lack the readiness gate that the binding asks for.
+	GateMissing Reason = "GateMissing"
+	// DrainHookMissing: running pods have containers without the drain hook that
+	// the binding asks for.
+	DrainHookMissing Reason = "DrainHookMissing"
+	// DrainImageUnknown: the binding asks for the drain mode Hold, and the controller
+	// was not told the image of its program.
+	DrainImageUnknown Reason = "DrainImageUnknown"
+	// DrainDefaults: the deregistration delay of the target group could not be
+	// read, and AWS's default is assumed.
+	DrainDefaults Reason = "DrainDefaults"
 )

@@ -42,6 +42,8 @@ type Reconciler struct {
 	WakeGroup func(target.ARN)
 	// WakeGates brings back the pods that wait at the gate of a binding.
 	WakeGates func(context.Context, desired.BindingID)
+	// Filed is told of bindings whose group was found, or is another than before.
+	Filed func(desired.BindingID)
 
 	queue controller.Queue[desired.BindingID]
 
@@ -81,9 +83,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 	case wrong != nil:
 		r.fail(ctx, binding, *wrong)
 	case answer.Known:
-		r.wake(r.Registry.Bind(controller.Bound{Binding: binding, Target: answer.Group, Account: account}))
+		r.file(controller.Bound{Binding: binding, Target: answer.Group, Account: account})
 	}
 	return reconcile.Result{RequeueAfter: max(time.Until(answer.Next), 0)}, nil
+}
+
+// file makes a binding with its group known to all whom it concerns.
+func (r *Reconciler) file(bound controller.Bound) {
+	concerned := r.Registry.Bind(bound)
+	if len(concerned) == 0 {
+		return
+	}
+	r.wake(concerned)
+	r.Filed(bound.ID)
 }
 
 // declared reads what declares the binding, and makes sure that an object cannot

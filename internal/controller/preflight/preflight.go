@@ -106,6 +106,13 @@ func rightsFor(settings config.Controller) []right {
 		named.name, named.verbs = settings.LeaseName, "get update"
 		rights = append(rights, lease, named)
 	}
+	if settings.Webhook() {
+		secret := right{resource: "secrets", namespace: settings.WebhookNamespace, verbs: "create"}
+		named := secret
+		named.name, named.verbs = settings.WebhookName, "get update"
+		configuration := right{group: "admissionregistration.k8s.io", resource: "mutatingwebhookconfigurations", name: settings.WebhookName, verbs: "patch"}
+		rights = append(rights, secret, named, configuration)
+	}
 	return rights
 }
 

@@ -4,6 +4,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,7 +57,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 // than our own last write; then the same is written again, which changes nothing.
 func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (reconcile.Result, error) {
 	notice, posted := r.Board.Read(id)
-	if !posted {
+	injection := r.Board.Injection(id)
+	if !posted && injection == nil {
 		return reconcile.Result{}, nil
 	}
 	var tgb v1beta1.TargetGroupBinding
@@ -77,8 +79,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 	// next leader knows.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeLimit)
 	defer cancel()
-	err = kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group))
-	return reconcile.Result{}, client.IgnoreNotFound(err)
+	if injection != nil {
+		err = kube.WriteInjection(ctx, r.Client, &tgb, *injection)
+	}
+	if posted {
+		err = errors.Join(err, kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group)))
+	}
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	}
+	return reconcile.Result{}, err
 }
 
 // letGo removes the finalizer, so that the object disappears.

@@ -1,0 +1,123 @@
+package injection
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
+)
+
+// workers is how many bindings are reconciled at a time. It is all computing.
+const workers = 2
+
+// bindingByService is the index by which bindings are found that ask for something
+// in the pods of a Service.
+const bindingByService = "injecting-service"
+
+type queue = workqueue.TypedRateLimitingInterface[desired.BindingID]
+
+// SetupWithManager makes the manager run the reconciler, and wait for its calls
+// when it stops.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	if err := addIndex(mgr); err != nil {
+		return err
+	}
+	c, err := ctrlcontroller.NewTyped("injection", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
+		Reconciler: r, MaxConcurrentReconciles: workers,
+	})
+	if err != nil {
+		return err
+	}
+	cache := mgr.GetCache()
+	sources := []source.TypedSource[desired.BindingID]{
+		&r.Wake,
+		source.TypedKind(cache, &v1beta1.TargetGroupBinding{}, on(func(_ context.Context, tgb *v1beta1.TargetGroupBinding, q queue) {
+			q.Add(idOf(tgb))
+		})),
+		source.TypedKind(cache, &corev1.Service{}, on(func(ctx context.Context, service *corev1.Service, q queue) {
+			r.enqueue(ctx, client.ObjectKeyFromObject(service), q)
+		})),
+		source.TypedKind(cache, &discoveryv1.EndpointSlice{}, on(func(ctx context.Context, slice *discoveryv1.EndpointSlice, q queue) {
+			r.enqueue(ctx, kube.ServiceOf(slice), q)
+		})),
+		source.TypedKind(cache, &corev1.Pod{}, r.onPod()),
+	}
+	for _, src := range sources {
+		if err := c.Watch(src); err != nil {
+			return err
+		}
+	}
+	return mgr.Add(r)
+}
+
+// Start waits for ctx to end and then for the calls under way.
+func (r *Reconciler) Start(ctx context.Context) error {
+	<-ctx.Done()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, delays := range r.delays {
+		delays.Wait()
+	}
+	return nil
+}
+
+func addIndex(mgr ctrl.Manager) error {
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1beta1.TargetGroupBinding{}, bindingByService, func(obj client.Object) []string {
+		tgb, ok := obj.(*v1beta1.TargetGroupBinding)
+		if !ok || tgb.Spec.ReadinessGate != v1beta1.ReadinessGateInject && tgb.Spec.Drain == nil {
+			return nil
+		}
+		return []string{tgb.Spec.ServiceRef.Name}
+	})
+	if err != nil {
+		return fmt.Errorf("index bindings by Service: %w", err)
+	}
+	return nil
+}
+
+// enqueue puts the bindings of a Service on the queue that ask for something in
+// its pods.
+func (r *Reconciler) enqueue(ctx context.Context, service types.NamespacedName, q queue) {
+	var list v1beta1.TargetGroupBindingList
+	err := r.Client.List(ctx, &list, client.InNamespace(service.Namespace), client.MatchingFields{bindingByService: service.Name})
+	if err != nil {
+		return // the cache is not filled yet, and filling it brings every binding
+	}
+	for i := range list.Items {
+		q.Add(idOf(&list.Items[i]))
+	}
+}
+
+// on calls seen for every object that came, changed or went.
+func on[T client.Object](seen func(context.Context, T, queue)) handler.TypedEventHandler[T, desired.BindingID] {
+	return handler.TypedFuncs[T, desired.BindingID]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[T], q queue) { seen(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[T], q queue) { seen(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[T], q queue) { seen(ctx, e.Object, q) },
+	}
+}
+
+// onPod looks after pods that come to the cache later than the slice that lists
+// them. All else that becomes of a pod shows in its slices.
+func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, desired.BindingID] {
+	return handler.TypedFuncs[*corev1.Pod, desired.BindingID]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*corev1.Pod], q queue) {
+			for _, service := range r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(e.Object)) {
+				r.enqueue(ctx, service, q)
+			}
+		},
+	}
+}
