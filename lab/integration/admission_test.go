@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
 // delivery is a label of namespaces: which of the two deliveries of
@@ -56,7 +59,7 @@ func injectionCases(t *testing.T) []injectionCase {
 }
 
 // installPolicy puts the policy of config/policy in force in namespaces with the
-// label delivery=policy, once for all tests.
+// label delivery=policy or delivery=both, once for all tests.
 var installPolicy = sync.OnceValue(func() error {
 	var policy admissionregistrationv1.MutatingAdmissionPolicy
 	var binding admissionregistrationv1.MutatingAdmissionPolicyBinding
@@ -68,7 +71,9 @@ var installPolicy = sync.OnceValue(func() error {
 		return err
 	}
 	binding.Spec.MatchResources = &admissionregistrationv1.MatchResources{
-		NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{delivery: "policy"}},
+		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: delivery, Operator: metav1.LabelSelectorOpIn, Values: []string{"policy", "both"}},
+		}},
 	}
 	for _, object := range []client.Object{&policy, &binding} {
 		if err := shared.API.Create(context.Background(), object); err != nil {
@@ -193,4 +198,136 @@ func asYAML(e *env, object any) string {
 		e.Fatal(err)
 	}
 	return string(raw)
+}
+
+// TestInjectionByWebhook runs the cases against the webhook of a real controller.
+func TestInjectionByWebhook(t *testing.T) {
+	w := startWebhook(t)
+	for _, c := range injectionCases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			e := newEnv(t)
+			e.deliver(w.name)
+			c.plant(e)
+			c.check(e)
+			c.checkWarnings(e)
+		})
+	}
+}
+
+// TestInjectionByBoth runs the cases where both deliveries are in force.
+func TestInjectionByBoth(t *testing.T) {
+	if err := installPolicy(); err != nil {
+		t.Fatal(err)
+	}
+	startWebhook(t)
+	for _, c := range injectionCases(t) {
+		t.Run(c.Name, func(t *testing.T) {
+			e := newEnv(t)
+			e.deliver("both")
+			c.plant(e)
+			c.check(e)
+		})
+	}
+}
+
+// checkWarnings creates the pod of a case and looks at what its creator is told.
+func (c *injectionCase) checkWarnings(e *env) {
+	e.Helper()
+	told := &warnings{}
+	config := shared.Config()
+	config.WarningHandler = told
+	api, err := client.New(config, client.Options{Scheme: shared.API.Scheme()})
+	if err != nil {
+		e.Fatal(err)
+	}
+	pod := c.Pod.DeepCopy()
+	pod.Namespace, pod.Name = e.namespace, "pod"
+	if err := api.Create(e.ctx, pod, client.DryRunAll); err != nil {
+		e.Fatal(err)
+	}
+	e.contains(strings.Join(told.texts, "\n"), c.Warnings...)
+	if len(c.Warnings) == 0 && len(told.texts) > 0 {
+		e.Errorf("warned without cause: %q", told.texts)
+	}
+}
+
+// warnings notes what the API server warns of.
+type warnings struct{ texts []string }
+
+func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.texts = append(w.texts, text) }
+
+// hook is a webhook in force in namespaces with the label delivery=name or
+// delivery=both.
+type hook struct {
+	*env
+	name          string
+	configuration *admissionregistrationv1.MutatingWebhookConfiguration
+	process       *rig.Process
+}
+
+var hooks atomic.Int64
+
+// startWebhook runs a controller with the configuration of config/webhook, on a
+// loopback address instead of a Service, since nothing answers at those of the lab.
+// The controller never becomes the leader: it serves the webhook all the same, and
+// leaves the bindings of other tests alone. It returns when the API server calls
+// it, and ends with the test.
+func startWebhook(t *testing.T) *hook {
+	t.Helper()
+	w := &hook{
+		env: newEnvAlone(t), name: fmt.Sprintf("tgc-webhook-%d", hooks.Add(1)),
+		configuration: &admissionregistrationv1.MutatingWebhookConfiguration{},
+	}
+	w.takeLease("taken")
+	if err := readYAML(filepath.Join("..", "..", "config", "webhook", "configuration.yaml"), w.configuration); err != nil {
+		t.Fatal(err)
+	}
+	w.configuration.Name = w.name
+	ours := &w.configuration.Webhooks[0]
+	ours.NamespaceSelector.MatchExpressions = append(ours.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
+		Key: delivery, Operator: metav1.LabelSelectorOpIn, Values: []string{w.name, "both"},
+	})
+	nobody := "https://127.0.0.1:1/pods"
+	ours.ClientConfig.Service, ours.ClientConfig.URL = nil, &nobody
+	w.create(w.configuration)
+	t.Cleanup(func() { shared.API.Delete(context.Background(), w.configuration) })
+	w.deliver(w.name)
+	w.start()
+	(&injectionCase{}).plant(w.env)
+	return w
+}
+
+// start runs a controller and points the configuration at it.
+func (w *hook) start() {
+	w.Helper()
+	var err error
+	w.process, err = shared.Controller(context.WithoutCancel(w.ctx), rig.ProcessOptions{Webhook: true, Args: []string{
+		"--log-format=text", "--webhook-name=" + w.name, "--webhook-namespace=" + w.namespace,
+		"--leader-elect-namespace=" + w.namespace, "--leader-elect-lease=taken",
+	}})
+	if err != nil {
+		w.Fatal(err)
+	}
+	process := w.process
+	w.Cleanup(func() {
+		process.Kill()
+		if w.Failed() || strings.Contains(process.Log(), "DATA RACE") {
+			w.Errorf("log of tgc:\n%s", process.Log())
+		}
+	})
+	update(w.env, w.configuration, func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
+		c.Webhooks[0].ClientConfig.URL = &process.Webhook
+	})
+}
+
+// takeLease makes a Lease that somebody else holds for longer than any test.
+func (e *env) takeLease(name string) {
+	e.Helper()
+	holder, seconds, now := "somebody else", int32(3600), metav1.NowMicro()
+	e.create(&coordinationv1.Lease{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name},
+		Spec: coordinationv1.LeaseSpec{
+			HolderIdentity: &holder, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now,
+		},
+	})
 }

@@ -27,6 +27,9 @@ type Process struct {
 	ended   chan struct{}
 	err     error
 
+	// Webhook is the URL of the pods' webhook; empty if it serves none.
+	Webhook string
+
 	metrics, health string // URLs; empty if it serves none
 
 	mu    sync.Mutex
@@ -43,6 +46,8 @@ type ProcessOptions struct {
 	Env []string
 	// Config is the access to Kubernetes; nil for an administrator's.
 	Config *rest.Config
+	// Webhook makes the controller serve its webhook.
+	Webhook bool
 	// Log also receives the log, as it is written. May be nil.
 	Log io.Writer
 }
@@ -55,9 +60,15 @@ func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process,
 	args := append([]string{
 		"controller", "--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
 	}, options.Args...)
+	if options.Webhook {
+		args = append(args, "--webhook-bind-address="+address+":9443", "--webhook-host="+address)
+	}
 	p, err := r.Run(ctx, args, options)
 	if err != nil {
 		return nil, err
+	}
+	if options.Webhook {
+		p.Webhook = "https://" + address + ":9443/pods"
 	}
 	p.metrics, p.health = "http://"+metrics, "http://"+health
 	if err := p.awaitHealth(ctx); err != nil {
