@@ -3,34 +3,21 @@ package integration
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
-
-// delivery is a label of namespaces: which of the two deliveries of
-// internal/admission is in force there. In the others pods are left alone, so that
-// tests do not get in one another's way.
-const delivery = "lab.local/delivery"
-
-// nowhere is the ARN of a group that does not exist.
-var nowhere = target.ARN{Partition: "aws", Region: "eu-central-1", Account: "123456789012", Name: "nowhere", ID: "0123456789abcdef"}
 
 // injectionCase is a case of internal/admission/testdata/cases.yaml, which tells
 // what it means.
@@ -58,49 +45,18 @@ func injectionCases(t *testing.T) []injectionCase {
 	return cases
 }
 
-// installPolicy puts the policy of config/policy in force in namespaces with the
-// label delivery=policy or delivery=both, once for all tests.
+// installPolicy puts the policy in force where the delivery is policy or both, once
+// for all tests.
 var installPolicy = sync.OnceValue(func() error {
-	var policy admissionregistrationv1.MutatingAdmissionPolicy
-	var binding admissionregistrationv1.MutatingAdmissionPolicyBinding
-	folder := filepath.Join("..", "..", "config", "policy")
-	if err := readYAML(filepath.Join(folder, "policy.yaml"), &policy); err != nil {
-		return err
-	}
-	if err := readYAML(filepath.Join(folder, "policy_binding.yaml"), &binding); err != nil {
-		return err
-	}
-	binding.Spec.MatchResources = &admissionregistrationv1.MatchResources{
-		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
-			{Key: delivery, Operator: metav1.LabelSelectorOpIn, Values: []string{"policy", "both"}},
-		}},
-	}
-	for _, object := range []client.Object{&policy, &binding} {
-		if err := shared.API.Create(context.Background(), object); err != nil {
-			return err
-		}
-	}
-	return nil
+	return shared.InstallPolicy(context.Background(), "policy", "both")
 })
-
-func readYAML(file string, into any) error {
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	return yaml.UnmarshalStrict(data, into)
-}
 
 // deliver puts a delivery in force in the test's namespace.
 func (e *env) deliver(by string) {
 	e.Helper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: e.namespace}}
-	update(e, namespace, func(n *corev1.Namespace) {
-		if n.Labels == nil {
-			n.Labels = map[string]string{}
-		}
-		n.Labels[delivery] = by
-	})
+	if err := shared.Deliver(e.ctx, e.namespace, by); err != nil {
+		e.Fatal(err)
+	}
 }
 
 // TestInjectionByPolicy runs the cases against the policy on the API server.
@@ -129,25 +85,22 @@ func (c *injectionCase) plant(e *env) {
 	e.bindingWithStatus("sentinel", v1beta1.TargetGroupBindingStatus{
 		PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: v1beta1.GateType("sentinel"),
 	})
-	sentinel := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"sentinel": "yes"}},
-		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
+	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"sentinel": "yes"}); err != nil {
+		e.Fatal(err)
 	}
-	e.eventually("bindings seen by the API server", func() error {
-		pod, err := e.tried(e.namespace, sentinel)
-		if err == nil && len(pod.Spec.ReadinessGates) == 0 {
-			err = fmt.Errorf("no gate in %+v", pod.ObjectMeta)
-		}
-		return err
-	})
 }
 
 // bindingWithStatus makes a binding with a status that no controller wrote.
 func (e *env) bindingWithStatus(name string, status v1beta1.TargetGroupBindingStatus) {
 	e.Helper()
-	b := e.binding(name, "web", nowhere)
-	b.Status = status
-	if err := shared.API.Status().Update(e.ctx, b); err != nil {
+	err := shared.PlantBinding(e.ctx, &v1beta1.TargetGroupBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name},
+		Spec: v1beta1.TargetGroupBindingSpec{
+			TargetGroupName: "nowhere", ServiceRef: v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)},
+		},
+		Status: status,
+	})
+	if err != nil {
 		e.Fatal(err)
 	}
 }
@@ -202,11 +155,11 @@ func asYAML(e *env, object any) string {
 
 // TestInjectionByWebhook runs the cases against the webhook of a real controller.
 func TestInjectionByWebhook(t *testing.T) {
-	w := startWebhook(t)
+	home, _ := startWebhook(t)
 	for _, c := range injectionCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			e := newEnv(t)
-			e.deliver(w.name)
+			e.deliver(home.namespace)
 			c.plant(e)
 			c.check(e)
 			c.checkWarnings(e)
@@ -256,78 +209,23 @@ type warnings struct{ texts []string }
 
 func (w *warnings) HandleWarningHeader(_ int, _, text string) { w.texts = append(w.texts, text) }
 
-// hook is a webhook in force in namespaces with the label delivery=name or
-// delivery=both.
-type hook struct {
-	*env
-	name          string
-	configuration *admissionregistrationv1.MutatingWebhookConfiguration
-	process       *rig.Process
-}
-
-var hooks atomic.Int64
-
-// startWebhook runs a controller with the configuration of config/webhook, on a
-// loopback address instead of a Service, since nothing answers at those of the lab.
-// The controller never becomes the leader: it serves the webhook all the same, and
-// leaves the bindings of other tests alone. It returns when the API server calls
-// it, and ends with the test.
-func startWebhook(t *testing.T) *hook {
+// startWebhook puts a webhook in force where the delivery is the test's namespace or
+// both, and returns when the API server calls it. It ends with the test.
+func startWebhook(t *testing.T) (*env, *rig.Webhook) {
 	t.Helper()
-	w := &hook{
-		env: newEnvAlone(t), name: fmt.Sprintf("tgc-webhook-%d", hooks.Add(1)),
-		configuration: &admissionregistrationv1.MutatingWebhookConfiguration{},
-	}
-	w.takeLease("taken")
-	if err := readYAML(filepath.Join("..", "..", "config", "webhook", "configuration.yaml"), w.configuration); err != nil {
+	e := newEnvAlone(t)
+	w, err := shared.StartWebhook(context.WithoutCancel(e.ctx), e.namespace, e.namespace, e.namespace, "both")
+	if err != nil {
 		t.Fatal(err)
 	}
-	w.configuration.Name = w.name
-	ours := &w.configuration.Webhooks[0]
-	ours.NamespaceSelector.MatchExpressions = append(ours.NamespaceSelector.MatchExpressions, metav1.LabelSelectorRequirement{
-		Key: delivery, Operator: metav1.LabelSelectorOpIn, Values: []string{w.name, "both"},
-	})
-	nobody := "https://127.0.0.1:1/pods"
-	ours.ClientConfig.Service, ours.ClientConfig.URL = nil, &nobody
-	w.create(w.configuration)
-	t.Cleanup(func() { shared.API.Delete(context.Background(), w.configuration) })
-	w.deliver(w.name)
-	w.start()
-	(&injectionCase{}).plant(w.env)
-	return w
-}
-
-// start runs a controller and points the configuration at it.
-func (w *hook) start() {
-	w.Helper()
-	var err error
-	w.process, err = shared.Controller(context.WithoutCancel(w.ctx), rig.ProcessOptions{Webhook: true, Args: []string{
-		"--log-format=text", "--webhook-name=" + w.name, "--webhook-namespace=" + w.namespace,
-		"--leader-elect-namespace=" + w.namespace, "--leader-elect-lease=taken",
-	}})
-	if err != nil {
-		w.Fatal(err)
-	}
-	process := w.process
-	w.Cleanup(func() {
-		process.Kill()
-		if w.Failed() || strings.Contains(process.Log(), "DATA RACE") {
-			w.Errorf("log of tgc:\n%s", process.Log())
+	t.Cleanup(func() {
+		shared.API.Delete(context.Background(), w.Configuration)
+		w.Process.Stop()
+		if t.Failed() || strings.Contains(w.Process.Log(), "DATA RACE") {
+			t.Errorf("log of tgc:\n%s", w.Process.Log())
 		}
 	})
-	update(w.env, w.configuration, func(c *admissionregistrationv1.MutatingWebhookConfiguration) {
-		c.Webhooks[0].ClientConfig.URL = &process.Webhook
-	})
-}
-
-// takeLease makes a Lease that somebody else holds for longer than any test.
-func (e *env) takeLease(name string) {
-	e.Helper()
-	holder, seconds, now := "somebody else", int32(3600), metav1.NowMicro()
-	e.create(&coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name},
-		Spec: coordinationv1.LeaseSpec{
-			HolderIdentity: &holder, LeaseDurationSeconds: &seconds, AcquireTime: &now, RenewTime: &now,
-		},
-	})
+	e.deliver(e.namespace)
+	(&injectionCase{}).plant(e)
+	return e, w
 }

@@ -20,7 +20,6 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
@@ -128,17 +127,9 @@ func newAPI(w *world.World) (client.Client, error) {
 
 // installCRD applies the project's CRD and returns when the API server serves it.
 func (r *Rig) installCRD(ctx context.Context) error {
-	root, err := sourceRoot()
-	if err != nil {
-		return err
-	}
-	data, err := os.ReadFile(filepath.Join(root, "config", "crd", "targetgroupcontroller.io_targetgroupbindings.yaml"))
-	if err != nil {
-		return err
-	}
 	var crd apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict(data, &crd); err != nil {
-		return fmt.Errorf("read the CRD: %w", err)
+	if err := readConfig("crd/targetgroupcontroller.io_targetgroupbindings.yaml", &crd); err != nil {
+		return err
 	}
 	if err := r.API.Create(ctx, &crd); err != nil {
 		return fmt.Errorf("install the CRD: %w", err)

@@ -23,7 +23,7 @@ func benchCommand() *cobra.Command {
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
 	c.Flags().IntVar(&options.Replacements, "replacements", 120, "number of pods to replace")
 	c.Flags().DurationVar(&options.Every, "every", time.Second, "how often a pod is replaced")
-	c.AddCommand(benchGatesCommand())
+	c.AddCommand(benchGatesCommand(), benchAdmissionCommand())
 	return c
 }
 
@@ -42,5 +42,20 @@ func benchGatesCommand() *cobra.Command {
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
 	c.Flags().DurationVar(&options.Registration, "registration", 3*time.Second, "for how long the load balancer registers a target")
 	c.Flags().IntVar(&options.Rolls, "rolls", 2, "how often all Deployments are rolled at once")
+	return c
+}
+
+func benchAdmissionCommand() *cobra.Command {
+	var options bench.AdmissionOptions
+	c := &cobra.Command{
+		Use:   "admission",
+		Short: "Measure what the policy and the webhook add to the creation of a pod",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench.Admission(c.Context(), options, c.OutOrStdout())
+		},
+	}
+	c.Flags().IntSliceVar(&options.Bindings, "bindings", []int{1, 10, 100, 1000}, "numbers of bindings in a namespace")
+	c.Flags().IntVar(&options.Pods, "pods", 500, "number of pods for each figure")
 	return c
 }
