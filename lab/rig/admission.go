@@ -55,6 +55,9 @@ func (r *Rig) InstallPolicy(ctx context.Context, deliveries ...string) error {
 type Webhook struct {
 	Process       *Process
 	Configuration *admissionregistrationv1.MutatingWebhookConfiguration
+
+	rig             *Rig
+	namespace, name string
 }
 
 // StartWebhook puts a webhook in force in namespaces with one of these deliveries.
@@ -68,7 +71,10 @@ func (r *Rig) StartWebhook(ctx context.Context, namespace, name string, deliveri
 	if err := r.takeLease(ctx, namespace, name); err != nil {
 		return nil, err
 	}
-	w := &Webhook{Configuration: &admissionregistrationv1.MutatingWebhookConfiguration{}}
+	w := &Webhook{
+		rig: r, namespace: namespace, name: name,
+		Configuration: &admissionregistrationv1.MutatingWebhookConfiguration{},
+	}
 	if err := readConfig("webhook/configuration.yaml", w.Configuration); err != nil {
 		return nil, err
 	}
@@ -80,19 +86,24 @@ func (r *Rig) StartWebhook(ctx context.Context, namespace, name string, deliveri
 	if err := r.API.Create(ctx, w.Configuration); err != nil {
 		return nil, fmt.Errorf("install the webhook: %w", err)
 	}
+	return w, w.Serve(ctx)
+}
+
+// Serve starts a controller and makes the API server call it and no other.
+func (w *Webhook) Serve(ctx context.Context) error {
 	var err error
-	w.Process, err = r.Controller(ctx, ProcessOptions{Webhook: true, Args: []string{
-		"--log-format=text", "--webhook-name=" + name, "--webhook-namespace=" + namespace,
-		"--leader-elect-namespace=" + namespace, "--leader-elect-lease=" + name,
+	w.Process, err = w.rig.Controller(ctx, ProcessOptions{Webhook: true, Args: []string{
+		"--log-format=text", "--webhook-name=" + w.name, "--webhook-namespace=" + w.namespace,
+		"--leader-elect-namespace=" + w.namespace, "--leader-elect-lease=" + w.name,
 	}})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	patch := fmt.Sprintf(`[{"op": "replace", "path": "/webhooks/0/clientConfig/url", "value": %q}]`, w.Process.Webhook)
-	if err := r.API.Patch(ctx, w.Configuration, client.RawPatch(types.JSONPatchType, []byte(patch))); err != nil {
-		return nil, fmt.Errorf("point the API server at the webhook: %w", err)
+	if err := w.rig.API.Patch(ctx, w.Configuration, client.RawPatch(types.JSONPatchType, []byte(patch))); err != nil {
+		return fmt.Errorf("point the API server at the webhook: %w", err)
 	}
-	return w, nil
+	return nil
 }
 
 // takeLease makes a Lease that somebody else holds for longer than a lab lives.
