@@ -17,7 +17,7 @@ const Resource = "targetgroupbindings"
 
 // AddToScheme makes the types of this package known to a scheme.
 func AddToScheme(scheme *runtime.Scheme) error {
-	scheme.AddKnownTypes(GroupVersion, &TargetGroupBinding{}, &TargetGroupBindingList{})
+	scheme.AddKnownTypes(GroupVersion, &TargetGroupBinding{}, &TargetGroupBindingList{}, &PodInjection{}, &PodInjectionList{})
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil
 }

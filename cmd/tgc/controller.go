@@ -36,6 +36,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/gate"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/injection"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/podinjection"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/preflight"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
@@ -266,7 +267,8 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 	bindings.Filed = injections.Wake.Add
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings, gates}
 	if settings.Bindings {
-		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board}, injections)
+		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board},
+			injections, &podinjection.Reconciler{Client: mgr.GetClient()})
 	}
 	if settings.Annotations {
 		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: events})

@@ -8,12 +8,13 @@
 // run against Of here, and against both deliveries on a real API server in the lab.
 //
 // A pod may come by twice: the API server asks again when somebody else changed
-// the pod, the policy is evaluated once for each binding, and people make pods of
-// the YAML of other pods. So what was injected is written on the pod, in labels
+// the pod, both deliveries may be in force, and people make pods of the YAML of
+// other pods. So what was injected is written on the pod, in labels
 // and annotations, and Of adds to that and repeats nothing.
 package admission
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,34 +24,56 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
 
-// Binding is what counts of a binding. It is all in the status, where the policy
-// finds it.
-type Binding struct {
-	Name string
-	// Selector chooses the binding's pods by their labels. An empty one chooses none.
-	Selector map[string]string
-	// Gate is the conditionType of the readiness gate; empty for none.
-	Gate string
-	// Drain is what pods get for their end; nil for nothing.
-	Drain *v1beta1.DrainStatus
+// Binding is what counts of a binding. It is all in the binding's status, and of
+// all bindings of a namespace together in its PodInjection.
+type Binding = v1beta1.BindingInjection
+
+// BindingsOf reads what counts of bindings, and leaves out those that put nothing
+// into pods or are being deleted. The order is that of the names, so that the same
+// bindings always give the same.
+func BindingsOf(list []v1beta1.TargetGroupBinding) []Binding {
+	var bindings []Binding
+	for i := range list {
+		tgb := &list[i]
+		asks := tgb.Status.ReadinessGate != "" || tgb.Status.Drain != nil
+		if asks && len(tgb.Status.PodSelector) > 0 && tgb.DeletionTimestamp.IsZero() {
+			bindings = append(bindings, Binding{
+				Name: tgb.Name, PodSelector: tgb.Status.PodSelector,
+				ReadinessGate: tgb.Status.ReadinessGate, Drain: tgb.Status.Drain,
+			})
+		}
+	}
+	slices.SortFunc(bindings, func(a, b Binding) int { return strings.Compare(a.Name, b.Name) })
+	return bindings
 }
 
-// BindingOf reads what counts of a binding. One that is being deleted asks for
-// nothing.
-func BindingOf(tgb *v1beta1.TargetGroupBinding) Binding {
-	if !tgb.DeletionTimestamp.IsZero() {
-		return Binding{Name: tgb.Name}
+// ByLabel files bindings, as BindingsOf gives them, each under one label of its
+// selector: the one that the fewest others have, since who looks under it looks at
+// all that are there.
+func ByLabel(bindings []Binding) map[string]v1beta1.BindingInjections {
+	sharing := map[string]int{}
+	for _, b := range bindings {
+		for key, value := range b.PodSelector {
+			sharing[key+"="+value]++
+		}
 	}
-	status := &tgb.Status
-	return Binding{Name: tgb.Name, Selector: status.PodSelector, Gate: status.ReadinessGate, Drain: status.Drain}
+	filed := map[string]v1beta1.BindingInjections{}
+	for _, b := range bindings {
+		rarest := ""
+		for key, value := range b.PodSelector {
+			label := key + "=" + value
+			if rarest == "" || cmp.Or(cmp.Compare(sharing[label], sharing[rarest]), cmp.Compare(label, rarest)) < 0 {
+				rarest = label
+			}
+		}
+		filed[rarest] = append(filed[rarest], b)
+	}
+	return filed
 }
 
-// Selects tells whether the binding asks for something in pods with these labels.
-func (b Binding) Selects(labels map[string]string) bool {
-	if len(b.Selector) == 0 || b.Gate == "" && b.Drain == nil {
-		return false
-	}
-	for key, value := range b.Selector {
+// selects tells whether a binding means pods with these labels.
+func selects(b Binding, labels map[string]string) bool {
+	for key, value := range b.PodSelector {
 		if own, has := labels[key]; !has || own != value {
 			return false
 		}
@@ -75,18 +98,17 @@ type Operation struct {
 }
 
 // Of says what becomes of a pod that is about to be created among these bindings
-// of its namespace.
+// of its namespace, as BindingsOf gives them.
 func Of(pod *corev1.Pod, bindings []Binding) Injection {
 	var asking []Binding
 	for _, b := range bindings {
-		if b.Selects(pod.Labels) {
+		if selects(b, pod.Labels) {
 			asking = append(asking, b)
 		}
 	}
 	if len(asking) == 0 || exempt(pod) {
 		return Injection{}
 	}
-	slices.SortFunc(asking, func(a, b Binding) int { return strings.Compare(a.Name, b.Name) })
 	var injection Injection
 	injection.gates(pod, asking)
 	injection.drain(pod, asking)
@@ -110,9 +132,9 @@ func (i *Injection) gates(pod *corev1.Pod, asking []Binding) {
 	}
 	var missing []any
 	for _, b := range asking {
-		if b.Gate != "" && !present[b.Gate] {
-			present[b.Gate] = true
-			missing = append(missing, corev1.PodReadinessGate{ConditionType: corev1.PodConditionType(b.Gate)})
+		if b.ReadinessGate != "" && !present[b.ReadinessGate] {
+			present[b.ReadinessGate] = true
+			missing = append(missing, corev1.PodReadinessGate{ConditionType: corev1.PodConditionType(b.ReadinessGate)})
 		}
 	}
 	i.extend("/spec/readinessGates", len(pod.Spec.ReadinessGates), missing)

@@ -30,13 +30,11 @@ type injectionCase struct {
 }
 
 func (c *injectionCase) bindings() []admission.Binding {
-	var list []admission.Binding
+	var list []v1beta1.TargetGroupBinding
 	for _, b := range c.Bindings {
-		list = append(list, admission.BindingOf(&v1beta1.TargetGroupBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status,
-		}))
+		list = append(list, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
 	}
-	return list
+	return admission.BindingsOf(list)
 }
 
 func injectionCases(t *testing.T) []injectionCase {
@@ -136,8 +134,8 @@ func TestInjection(t *testing.T) {
 }
 
 // What was injected is not injected again, and the order of bindings, which the
-// API server does not keep, does not matter; nor whether they come together, as to
-// the webhook, or one by one, as to the policy.
+// API server does not keep, does not matter; nor whether they come together, or
+// one by one, as when the second was declared meanwhile.
 func TestInjectionIsTheSameInAnyOrder(t *testing.T) {
 	for _, c := range injectionCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
@@ -173,12 +171,13 @@ func TestInjectionLeavesThePodItWasGiven(t *testing.T) {
 
 func TestDeletedBindingAsksForNothing(t *testing.T) {
 	now := metav1.Now()
-	b := admission.BindingOf(&v1beta1.TargetGroupBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "web", DeletionTimestamp: &now},
-		Status:     v1beta1.TargetGroupBindingStatus{PodSelector: map[string]string{"app": "web"}, ReadinessGate: v1beta1.GateType("web")},
+	status := v1beta1.TargetGroupBindingStatus{PodSelector: map[string]string{"app": "web"}, ReadinessGate: v1beta1.GateType("web")}
+	got := admission.BindingsOf([]v1beta1.TargetGroupBinding{
+		{ObjectMeta: metav1.ObjectMeta{Name: "leaving", DeletionTimestamp: &now}, Status: status},
+		{ObjectMeta: metav1.ObjectMeta{Name: "staying"}, Status: status},
 	})
-	if b.Selects(map[string]string{"app": "web"}) {
-		t.Error("a binding that is being deleted selects pods")
+	if len(got) != 1 || got[0].Name != "staying" {
+		t.Errorf("got %+v, want the binding that stays", got)
 	}
 }
 
@@ -191,5 +190,27 @@ func TestUnheldNamesContainersWithoutAHook(t *testing.T) {
 		if got := len(admission.Unheld(want)); got != strings.Count(strings.Join(admission.Of(&c.Pod, c.bindings()).Warnings, "\n"), "container ") {
 			t.Errorf("%s: %d containers are unheld, and as many warnings are wanted", c.Name, got)
 		}
+	}
+}
+
+func TestBindingsAreFiledUnderTheirRarestLabel(t *testing.T) {
+	var bindings []admission.Binding
+	for _, app := range []string{"a", "b", "c"} {
+		bindings = append(bindings, admission.Binding{Name: app, PodSelector: map[string]string{"env": "live", "app": app}})
+	}
+	bindings = append(bindings, admission.Binding{Name: "d", PodSelector: map[string]string{"app": "a", "tier": "front"}},
+		admission.Binding{Name: "e", PodSelector: map[string]string{"env": "live"}})
+	got := admission.ByLabel(bindings)
+	for label, names := range map[string][]string{"app=b": {"b"}, "app=c": {"c"}, "app=a": {"a"}, "tier=front": {"d"}, "env=live": {"e"}} {
+		var filed []string
+		for _, b := range got[label] {
+			filed = append(filed, b.Name)
+		}
+		if !slices.Equal(filed, names) {
+			t.Errorf("under %s are %v, want %v", label, filed, names)
+		}
+	}
+	if len(got) != 5 {
+		t.Errorf("%d labels, want 5", len(got))
 	}
 }

@@ -1,7 +1,6 @@
 package admission
 
 import (
-	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -56,7 +55,9 @@ func seconds(s string) int64 {
 func (d draining) joined(b *v1beta1.DrainStatus, windows bool) draining {
 	if b.Mode == v1beta1.DrainHold && b.Image != "" && !windows || d.mode == v1beta1.DrainHold {
 		d.mode = v1beta1.DrainHold
-		d.image = cmp.Or(d.image, b.Image)
+		if d.image == "" || b.Image != "" && b.Image < d.image {
+			d.image = b.Image // any will do, as long as it is the same one each time
+		}
 	} else {
 		d.mode = v1beta1.DrainSleep
 	}

@@ -31,7 +31,7 @@ type Board struct {
 }
 
 // NewBoard makes an empty Board.
-func NewBoard() *Board { 
+func NewBoard() *Board {
 	return &Board{notices: map[desired.BindingID]Notice{}, injections: map[desired.BindingID]kube.Injection{}}
 }
 

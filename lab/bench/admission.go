@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
@@ -99,24 +98,20 @@ func plantBindings(ctx context.Context, r *rig.Rig, by string, n int) error {
 	if err := r.Deliver(ctx, in, by); err != nil {
 		return err
 	}
-	for i := range n {
+	bindings := make([]v1beta1.TargetGroupBinding, n)
+	for i := range bindings {
 		name := fmt.Sprintf("app-%d", i)
-		err := r.PlantBinding(ctx, &v1beta1.TargetGroupBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: in, Name: name},
-			Spec: v1beta1.TargetGroupBindingSpec{
-				TargetGroupName: "nowhere", ServiceRef: v1beta1.ServiceReference{Name: name, Port: intstr.FromInt32(80)},
+		bindings[i].Name = name
+		bindings[i].Status = v1beta1.TargetGroupBindingStatus{
+			PodSelector: map[string]string{"app": name}, ReadinessGate: v1beta1.GateType(name),
+			Drain: &v1beta1.DrainStatus{
+				Mode: v1beta1.DrainHold, HoldSeconds: 45, LateSeconds: 120, ShutdownSeconds: 30, GracePeriodSeconds: 200,
+				Image: "lab.local/tgc",
 			},
-			Status: v1beta1.TargetGroupBindingStatus{
-				PodSelector: map[string]string{"app": name}, ReadinessGate: v1beta1.GateType(name),
-				Drain: &v1beta1.DrainStatus{
-					Mode: v1beta1.DrainHold, HoldSeconds: 45, LateSeconds: 120, ShutdownSeconds: 30, GracePeriodSeconds: 200,
-					Image: "lab.local/tgc",
-				},
-			},
-		})
-		if err != nil {
-			return err
 		}
+	}
+	if err := r.PlantBindings(ctx, in, bindings); err != nil {
+		return err
 	}
 	if by == deliveries[0] {
 		return nil

@@ -11,7 +11,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -78,29 +77,20 @@ func TestInjectionByPolicy(t *testing.T) {
 // now on are changed by them.
 func (c *injectionCase) plant(e *env) {
 	e.Helper()
+	var bindings []v1beta1.TargetGroupBinding
 	for _, b := range c.Bindings {
-		e.bindingWithStatus(b.Name, b.Status)
+		bindings = append(bindings, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
 	}
-	// What is seen last was written last.
-	e.bindingWithStatus("sentinel", v1beta1.TargetGroupBindingStatus{
-		PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: v1beta1.GateType("sentinel"),
+	bindings = append(bindings, v1beta1.TargetGroupBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "sentinel"},
+		Status: v1beta1.TargetGroupBindingStatus{
+			PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: v1beta1.GateType("sentinel"),
+		},
 	})
-	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"sentinel": "yes"}); err != nil {
+	if err := shared.PlantBindings(e.ctx, e.namespace, bindings); err != nil {
 		e.Fatal(err)
 	}
-}
-
-// bindingWithStatus makes a binding with a status that no controller wrote.
-func (e *env) bindingWithStatus(name string, status v1beta1.TargetGroupBindingStatus) {
-	e.Helper()
-	err := shared.PlantBinding(e.ctx, &v1beta1.TargetGroupBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name},
-		Spec: v1beta1.TargetGroupBindingSpec{
-			TargetGroupName: "nowhere", ServiceRef: v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)},
-		},
-		Status: status,
-	})
-	if err != nil {
+	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"sentinel": "yes"}); err != nil {
 		e.Fatal(err)
 	}
 }

@@ -48,6 +48,8 @@ var unasked = map[right]string{
 	{"", "services", "list"}:                                    "older API servers cannot stream lists",
 	{"discovery.k8s.io", "endpointslices", "list"}:              "older API servers cannot stream lists",
 	{"targetgroupcontroller.io", "targetgroupbindings", "list"}: "older API servers cannot stream lists",
+	{"targetgroupcontroller.io", "podinjections", "list"}:       "older API servers cannot stream lists",
+	{"targetgroupcontroller.io", "podinjections", "create"}:     "asked for where an object that does not exist is applied",
 }
 
 func TestRightsAreAllThatTheControllerUses(t *testing.T) {
@@ -65,12 +67,15 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 	e.service("bound")
 	e.deployment("annotated", 1)
 	service := e.service("annotated")
-	binding := e.binding("bound", "bound", bound)
+	binding := e.binding("bound", "bound", bound, asking(nil))
 	p := e.controllerWith(rig.ProcessOptions{Config: config, Args: []string{"--leader-elect-namespace=" + home}})
 
 	e.inStep(bound, "bound", 2)
 	e.condition("bound", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
 	e.event("bound", string(target.Registered), "target")
+
+	injections := right{"targetgroupcontroller.io", "podinjections", "patch"}
+	e.eventually("PodInjection written", func() error { return witness.saw(injections) })
 
 	// A complaint that is repeated becomes a higher count of the same event.
 	e.eventually("event counted", func() error {
@@ -87,6 +92,8 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 	e.inStepWith(annotated, nil)
 	e.delete(binding)
 	e.eventually("binding gone", func() error { return gone(e, binding) })
+	injections.verb = "delete"
+	e.eventually("PodInjection deleted", func() error { return witness.saw(injections) })
 	e.eventually("Lease renewed", func() error { return witness.saw(right{"coordination.k8s.io", "leases", "update"}) })
 	p.Stop()
 	e.delete(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: home, Name: home}}) // so that -count=2 makes it again

@@ -12,11 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
 )
 
 // DeliveryLabel is a label of namespaces: by which delivery of internal/admission
@@ -137,14 +139,26 @@ func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]
 	})
 }
 
-// PlantBinding makes a binding with a status that no controller wrote.
-func (r *Rig) PlantBinding(ctx context.Context, b *v1beta1.TargetGroupBinding) error {
-	status := b.Status
-	if err := r.API.Create(ctx, b); err != nil {
-		return err
+// PlantBindings makes bindings with a status that no controller wrote, and the
+// PodInjection that follows from it.
+func (r *Rig) PlantBindings(ctx context.Context, namespace string, bindings []v1beta1.TargetGroupBinding) error {
+	for i := range bindings {
+		b := bindings[i].DeepCopy()
+		b.Namespace = namespace
+		b.Spec.TargetGroupName = "nowhere"
+		b.Spec.ServiceRef = v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)}
+		if err := r.API.Create(ctx, b); err != nil {
+			return err
+		}
+		b.Status = bindings[i].Status
+		if err := r.API.Status().Update(ctx, b); err != nil {
+			return err
+		}
 	}
-	b.Status = status
-	return r.API.Status().Update(ctx, b)
+	return r.API.Create(ctx, &v1beta1.PodInjection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: v1beta1.PodInjectionName},
+		ByLabel:    admission.ByLabel(admission.BindingsOf(bindings)),
+	})
 }
 
 func readConfig(file string, into any) error {

@@ -63,7 +63,7 @@ type Rig struct {
 }
 
 // Start brings a rig up: tgc is built, the world and the simulator are started
-// and the CRD is in force. On an error nothing is left.
+// and the CRDs are in force. On an error nothing is left.
 func Start(ctx context.Context, options Options) (*Rig, error) {
 	if options.Progress == nil {
 		options.Progress = os.Stderr
@@ -96,7 +96,7 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 	if r.API, err = newAPI(r.World); err != nil {
 		return err
 	}
-	return r.installCRD(ctx)
+	return r.installCRDs(ctx)
 }
 
 // Stop ends everything and leaves nothing behind.
@@ -125,17 +125,19 @@ func newAPI(w *world.World) (client.Client, error) {
 	return client.New(config, client.Options{Scheme: scheme})
 }
 
-// installCRD applies the project's CRD and returns when the API server serves it.
-func (r *Rig) installCRD(ctx context.Context) error {
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := readConfig("crd/targetgroupcontroller.io_targetgroupbindings.yaml", &crd); err != nil {
-		return err
-	}
-	if err := r.API.Create(ctx, &crd); err != nil {
-		return fmt.Errorf("install the CRD: %w", err)
+// installCRDs applies the project's CRDs and returns when the API server serves them.
+func (r *Rig) installCRDs(ctx context.Context) error {
+	for _, resource := range []string{v1beta1.Resource, v1beta1.PodInjections} {
+		var crd apiextensionsv1.CustomResourceDefinition
+		if err := readConfig("crd/"+v1beta1.GroupName+"_"+resource+".yaml", &crd); err != nil {
+			return err
+		}
+		if err := r.API.Create(ctx, &crd); err != nil {
+			return fmt.Errorf("install the CRD of %s: %w", resource, err)
+		}
 	}
 	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		var list v1beta1.TargetGroupBindingList
-		return r.API.List(ctx, &list) == nil, nil
+		bindings := r.API.List(ctx, &v1beta1.TargetGroupBindingList{})
+		return bindings == nil && r.API.List(ctx, &v1beta1.PodInjectionList{}) == nil, nil
 	})
 }

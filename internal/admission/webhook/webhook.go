@@ -59,9 +59,5 @@ func (p *Pods) injection(ctx context.Context, request ctrladmission.Request) (ad
 	if err := p.Reader.List(ctx, &list, client.InNamespace(request.Namespace)); err != nil {
 		return admission.Injection{}, fmt.Errorf("list the bindings: %w", err)
 	}
-	bindings := make([]admission.Binding, len(list.Items))
-	for i := range list.Items {
-		bindings[i] = admission.BindingOf(&list.Items[i])
-	}
-	return admission.Of(&pod, bindings), nil
+	return admission.Of(&pod, admission.BindingsOf(list.Items)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func Check(ctx context.Context, kubeConfig *rest.Config, settings config.Control
 		return err
 	}
 	if settings.Bindings {
-		if err := checkCRD(ctx, client); err != nil {
+		if err := checkCRD(client); err != nil {
 			return err
 		}
 	}
@@ -74,12 +75,18 @@ func ask(ctx context.Context, client kubernetes.Interface, path string) error {
 	return client.Discovery().RESTClient().Get().AbsPath(path).Do(ctx).Error()
 }
 
-func checkCRD(ctx context.Context, client kubernetes.Interface) error {
-	err := ask(ctx, client, "/apis/"+v1beta1.GroupVersion.String())
-	if !apierrors.IsNotFound(err) {
+func checkCRD(client kubernetes.Interface) error {
+	known, err := client.Discovery().ServerResourcesForGroupVersion(v1beta1.GroupVersion.String())
+	if err != nil && !apierrors.IsNotFound(err) {
 		return nil // where not even this may be read, the caches will tell
 	}
-	return fmt.Errorf("the cluster knows no TargetGroupBinding of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", v1beta1.GroupVersion)
+	for resource, kind := range map[string]string{v1beta1.Resource: "TargetGroupBinding", v1beta1.PodInjections: "PodInjection"} {
+		served := known != nil && slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Name == resource })
+		if !served {
+			return fmt.Errorf("the cluster knows no %s of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", kind, v1beta1.GroupVersion)
+		}
+	}
+	return nil
 }
 
 // right is what the controller must be allowed to do.
@@ -98,7 +105,8 @@ func rightsFor(settings config.Controller) []right {
 		if settings.Annotations {
 			bindings.verbs += " create delete"
 		}
-		rights = append(rights, bindings, status)
+		injections := right{group: v1beta1.GroupVersion.Group, resource: v1beta1.PodInjections, namespace: settings.Namespace, verbs: "list watch create patch delete"}
+		rights = append(rights, bindings, status, injections)
 	}
 	if settings.LeaderElection {
 		lease := right{group: "coordination.k8s.io", resource: "leases", namespace: settings.LeaseNamespace, verbs: "create"}
