@@ -19,6 +19,11 @@ const (
 	// AnnotationPort names the port of the Service, by name or number. A
 	// Service with a single port can do without.
 	AnnotationPort = GroupName + "/port"
+	// AnnotationReadinessGate is spec.readinessGate of the binding.
+	AnnotationReadinessGate = GroupName + "/readiness-gate"
+	// AnnotationDrain is spec.drain.mode of the binding. Who needs the numbers
+	// declares the binding as an object.
+	AnnotationDrain = GroupName + "/drain"
 )
 
 // ReadinessGatePrefix begins the conditionType of every readiness gate that the

@@ -194,6 +194,7 @@ type TargetGroupBindingSpec struct {
 // lateSeconds + holdSeconds + shutdownSeconds + 5. It is never made shorter.
 //
 // +kubebuilder:validation:XValidation:rule="self.mode != 'None' || !(has(self.holdSeconds) || has(self.lateSeconds) || has(self.shutdownSeconds))",fieldPath=".mode",message="mode is None but numbers of seconds are set: set mode to Sleep or Hold, or remove them"
+// +kubebuilder:validation:XValidation:rule="self.mode != 'Sleep' || !has(self.holdSeconds) || !has(self.lateSeconds) || self.holdSeconds + self.lateSeconds > 0",fieldPath=".holdSeconds",message="holdSeconds and lateSeconds are both 0: with mode Sleep pods would not wait at all, which is mode None"
 type Drain struct {
 	// mode says how the wait is made. None makes none. Sleep puts a fixed sleep
 	// before SIGTERM, of holdSeconds + lateSeconds: it needs nothing in the pod,

@@ -60,7 +60,7 @@ func rootCommand(started *bool) *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return config.FromEnv(cmd.Flags(), os.LookupEnv)
 	}
-	root.AddCommand(controllerCommand(), simCommand())
+	root.AddCommand(controllerCommand(), simCommand(), installCommand())
 	for _, command := range root.Commands() {
 		config.DocumentEnv(command.Flags())
 		markStarted(command, started)

@@ -117,3 +117,18 @@ func or(set *time.Duration, otherwise time.Duration) time.Duration {
 	}
 	return otherwise
 }
+
+// PodFile is the file beside the program in a pod that tells the program about its
+// pod, as JSON of a Pod.
+const PodFile = "pod.json"
+
+// Pod is what the program needs to know about the pod that it holds.
+type Pod struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+	// The times, as Times has them, in seconds.
+	HoldSeconds     int `json:"holdSeconds"`
+	LateSeconds     int `json:"lateSeconds"`
+	ShutdownSeconds int `json:"shutdownSeconds"`
+}

@@ -53,6 +53,16 @@ var laws = []struct {
 		reason:  "what a node knows follows from the model's history and from nothing else",
 	},
 	{
+		pkg:     "internal/drain",
+		imports: []string{module + "internal/target"},
+		reason:  "how long a pod is held is told by the controller and by the program in the pod, and both must say the same",
+	},
+	{
+		pkg:     "internal/admission",
+		imports: []string{module + "api/v1beta1", module + "internal/drain", module + "internal/target", "k8s.io/api/", "k8s.io/apimachinery/"},
+		reason:  "what is put into a pod follows from the pod and its bindings, so that two deliveries can say the same",
+	},
+	{
 		pkg:    "internal/elb/pace",
 		reason: "a call budget counts calls: it need not know what they say",
 	},
@@ -98,7 +108,7 @@ func TestPackagesImportWhatTheyMay(t *testing.T) {
 // pure lists the packages that decide and do nothing else.
 var pure = []string{
 	"internal/target", "internal/desired", "internal/plan", "internal/report", "internal/elbsim/model",
-	"internal/elbsim/routing",
+	"internal/elbsim/routing", "internal/drain", "internal/admission",
 }
 
 // outside is what a package would import to act, wait or look around.

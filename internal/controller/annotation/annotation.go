@@ -4,6 +4,7 @@
 package annotation
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -89,11 +90,12 @@ func (r *Reconciler) align(ctx context.Context, service *corev1.Service, existin
 		// A binding never changes its group: the old one sees its targets off,
 		// and its end brings us back to make the new one.
 		return client.IgnoreNotFound(r.Client.Delete(ctx, existing))
-	case equality.Semantic.DeepEqual(existing.Spec.ServiceRef, spec.ServiceRef):
-		return nil
 	}
 	changed := existing.DeepCopy()
-	changed.Spec.ServiceRef = spec.ServiceRef
+	changed.Spec.ServiceRef, changed.Spec.ReadinessGate, changed.Spec.Drain = spec.ServiceRef, spec.ReadinessGate, spec.Drain
+	if equality.Semantic.DeepEqual(existing.Spec, changed.Spec) {
+		return nil
+	}
 	return r.refused(ctx, service, r.Client.Patch(ctx, changed, client.MergeFrom(existing)))
 }
 
@@ -122,6 +124,10 @@ func specOf(service *corev1.Service) (v1beta1.TargetGroupBindingSpec, error) {
 		TargetGroupARN:  service.Annotations[v1beta1.AnnotationTargetGroupARN],
 		TargetGroupName: service.Annotations[v1beta1.AnnotationTargetGroupName],
 		ServiceRef:      v1beta1.ServiceReference{Name: service.Name},
+		ReadinessGate:   v1beta1.ReadinessGate(cmp.Or(service.Annotations[v1beta1.AnnotationReadinessGate], string(v1beta1.ReadinessGateNone))),
+	}
+	if mode := service.Annotations[v1beta1.AnnotationDrain]; mode != "" {
+		spec.Drain = &v1beta1.Drain{Mode: v1beta1.DrainMode(mode)}
 	}
 	fields := kube.RefFields{ARN: v1beta1.AnnotationTargetGroupARN, Name: v1beta1.AnnotationTargetGroupName}
 	if _, err := fields.Ref(spec.TargetGroupARN, spec.TargetGroupName); err != nil {
