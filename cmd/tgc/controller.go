@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/go-logr/logr"
@@ -173,13 +171,9 @@ func newManager(kubeConfig *rest.Config, settings config.Controller) (manager.Ma
 
 // newWebhook makes the server of the webhook, and what keeps its certificates.
 func newWebhook(kubeConfig *rest.Config, settings config.Controller) (*certs.Keeper, ctrlwebhook.Server, error) {
-	host, text, err := net.SplitHostPort(settings.WebhookAddress)
+	host, port, err := settings.WebhookListen()
 	if err != nil {
 		return nil, nil, err
-	}
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return nil, nil, fmt.Errorf("--webhook-bind-address %q: want a number for the port", settings.WebhookAddress)
 	}
 	client, err := kubernetes.NewForConfig(kubeConfig)
 	if err != nil {
@@ -188,7 +182,7 @@ func newWebhook(kubeConfig *rest.Config, settings config.Controller) (*certs.Kee
 	keeper := &certs.Keeper{
 		Client: client, Namespace: settings.WebhookNamespace, Name: settings.WebhookName, Hosts: settings.WebhookHosts,
 	}
-	server := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: int(port), TLSOpts: []func(*tls.Config){
+	server := ctrlwebhook.NewServer(ctrlwebhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){
 		func(c *tls.Config) { c.GetCertificate = keeper.GetCertificate },
 	}})
 	return keeper, server, nil

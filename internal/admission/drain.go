@@ -148,22 +148,31 @@ func preStop(container *corev1.Container) *corev1.LifecycleHandler {
 // own itself if it will do, and nil if nothing can be put before it.
 func hookFor(own *corev1.LifecycleHandler, ours bool, has draining) *corev1.LifecycleHandler {
 	free := own == nil || ours
-	switch {
-	case has.mode == v1beta1.DrainSleep && free:
-		if own != nil && own.Sleep != nil && own.Sleep.Seconds == has.hold+has.late {
-			return own
-		}
-		return &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: has.hold + has.late}}
-	case has.mode == v1beta1.DrainSleep:
+	if has.mode == v1beta1.DrainHold {
+		return waiting(own, free)
+	}
+	switch sleep := has.hold + has.late; {
+	case !free:
 		return nil
+	case own != nil && own.Sleep != nil && own.Sleep.Seconds == sleep:
+		return own
+	default:
+		return &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: sleep}}
+	}
+}
+
+// waiting is the hook that runs our program, in the place of own if that is free.
+func waiting(own *corev1.LifecycleHandler, free bool) *corev1.LifecycleHandler {
+	var before []string
+	switch {
 	case free && own != nil && own.Exec != nil:
 		return own
-	case free:
-		return &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: waitCommand(nil)}}
-	case own.Exec != nil:
-		return &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: waitCommand(own.Exec.Command)}}
+	case !free && own.Exec == nil:
+		return nil
+	case !free:
+		before = own.Exec.Command
 	}
-	return nil
+	return &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: waitCommand(before)}}
 }
 
 // unheld tells about a container that gets no hook.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,6 +117,7 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 func (c *Controller) Check() error {
 	_, level := c.Level()
 	_, binding := c.FlagBindings()
+	_, _, webhook := c.WebhookListen()
 	return errors.Join(
 		unless(level == nil, "--log-level %q: want debug, info, warn or error", c.LogLevel),
 		unless(slices.Contains([]string{"json", "text"}, c.LogFormat), "--log-format %q: want json or text", c.LogFormat),
@@ -125,7 +127,7 @@ func (c *Controller) Check() error {
 		unless(c.KubeQPS >= 1, "--kube-api-qps %d: want 1 or more", c.KubeQPS),
 		unless(isAddress(c.MetricsAddress), "--metrics-bind-address %q: want host:port, :port, or 0 for none", c.MetricsAddress),
 		unless(isAddress(c.HealthAddress), "--health-probe-bind-address %q: want host:port, :port, or 0 for none", c.HealthAddress),
-		unless(isAddress(c.WebhookAddress), "--webhook-bind-address %q: want host:port, :port, or 0 for none", c.WebhookAddress),
+		webhook,
 		unless(serviceForm.MatchString(c.WebhookName), "--webhook-name %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.WebhookName),
 		unless(c.Bindings || !c.Webhook(), "--webhook-bind-address %s needs --bindings: what is put into pods is said in TargetGroupBindings", c.WebhookAddress),
 		binding,
@@ -136,6 +138,21 @@ func (c *Controller) Check() error {
 
 // Webhook tells whether the webhook is served.
 func (c *Controller) Webhook() bool { return c.WebhookAddress != "0" }
+
+// WebhookListen is where the webhook is served.
+func (c *Controller) WebhookListen() (host string, port int, err error) {
+	if !c.Webhook() {
+		return "", 0, nil
+	}
+	host, text, err := net.SplitHostPort(c.WebhookAddress)
+	if err == nil {
+		port, err = strconv.Atoi(text)
+	}
+	if err != nil || port < 1 || port > 65535 {
+		return "", 0, fmt.Errorf("--webhook-bind-address %q: want host:port or :port with a number from 1 to 65535, or 0 for none", c.WebhookAddress)
+	}
+	return host, port, nil
+}
 
 // unless gives an error unless the condition holds.
 func unless(holds bool, format string, args ...any) error {

@@ -54,7 +54,7 @@ func anyPod(t *rapid.T) *corev1.Pod {
 }
 
 // stripped runs a transform once and twice on copies of an object.
-func stripped[T any](t *rapid.T, transform func(any) (any, error), object T) (once T) {
+func stripped[T any](t rapid.TB, transform func(any) (any, error), object T) (once T) {
 	first, err := transform(object)
 	if err != nil {
 		t.Fatal(err)

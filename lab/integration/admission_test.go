@@ -3,32 +3,40 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
+	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
 // injectionCase is a case of internal/admission/testdata/cases.yaml, which tells
 // what it means.
 type injectionCase struct {
-	Name     string `json:"name"`
-	Bindings []struct {
-		Name   string                           `json:"name"`
-		Status v1beta1.TargetGroupBindingStatus `json:"status"`
-	} `json:"bindings"`
+	Name     string      `json:"name"`
+	Bindings []statusOf  `json:"bindings"`
 	Pod      corev1.Pod  `json:"pod"`
 	Want     *corev1.Pod `json:"want"`
 	Warnings []string    `json:"warnings"`
+}
+
+// statusOf is a binding, of which only the status counts.
+type statusOf struct {
+	Name   string                           `json:"name"`
+	Status v1beta1.TargetGroupBindingStatus `json:"status"`
 }
 
 func injectionCases(t *testing.T) []injectionCase {
@@ -77,11 +85,7 @@ func TestInjectionByPolicy(t *testing.T) {
 // now on are changed by them.
 func (c *injectionCase) plant(e *env) {
 	e.Helper()
-	var bindings []v1beta1.TargetGroupBinding
-	for _, b := range c.Bindings {
-		bindings = append(bindings, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
-	}
-	bindings = append(bindings, v1beta1.TargetGroupBinding{
+	bindings := append(c.planted(), v1beta1.TargetGroupBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "sentinel"},
 		Status: v1beta1.TargetGroupBindingStatus{
 			PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: v1beta1.GateType("sentinel"),
@@ -218,4 +222,134 @@ func startWebhook(t *testing.T) (*env, *rig.Webhook) {
 	e.deliver(e.namespace)
 	(&injectionCase{}).plant(e)
 	return e, w
+}
+
+// TestDeliveriesAgreeOnAnyPod creates pods of every make among bindings of every
+// make, by the policy, by the webhook and by the function itself.
+func TestDeliveriesAgreeOnAnyPod(t *testing.T) {
+	if err := installPolicy(); err != nil {
+		t.Fatal(err)
+	}
+	home, _ := startWebhook(t)
+	all := &injectionCase{}
+	for i := range 8 {
+		all.Bindings = append(all.Bindings, anyBinding(rand.New(rand.NewPCG(0, uint64(i))), i))
+	}
+	envs := map[string]*env{"policy": newEnvAlone(t), "webhook": newEnvAlone(t)}
+	envs["policy"].deliver("policy")
+	envs["webhook"].deliver(home.namespace)
+	for _, e := range envs {
+		all.plant(e)
+	}
+	changed := 0
+	for seed := range uint64(150) {
+		pod := anyPod(rand.New(rand.NewPCG(1, seed)))
+		injection := admission.Of(pod, admission.BindingsOf(all.planted()))
+		if len(injection.Patch) > 0 {
+			changed++
+		}
+		want, err := home.tried(metav1.NamespaceDefault, patched(t, pod, injection.Patch))
+		if err != nil {
+			t.Fatalf("pod %d: the wanted pod is refused: %v", seed, err)
+		}
+		for by, e := range envs {
+			got, err := e.tried(e.namespace, pod)
+			if err != nil {
+				t.Fatalf("pod %d by the %s: %v", seed, by, err)
+			}
+			if asYAML(e, got) != asYAML(e, want) {
+				t.Fatalf("pod %d by the %s: got\n%s\nwant\n%s", seed, by, asYAML(e, got), asYAML(e, want))
+			}
+		}
+	}
+	if changed < 50 {
+		t.Errorf("only %d of 150 pods are changed, so that little is shown", changed)
+	}
+}
+
+// planted are the bindings of a case as objects.
+func (c *injectionCase) planted() []v1beta1.TargetGroupBinding {
+	var list []v1beta1.TargetGroupBinding
+	for _, b := range c.Bindings {
+		list = append(list, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
+	}
+	return list
+}
+
+// one picks one of several.
+func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+func anyBinding(r *rand.Rand, n int) statusOf {
+	b := statusOf{Name: fmt.Sprintf("binding-%d", n)}
+	b.Status.PodSelector = one(r, map[string]string{"app": "a"}, map[string]string{"app": "b"}, map[string]string{"app": "a", "tier": "front"}, map[string]string{"tier": "front"}, nil)
+	b.Status.ReadinessGate = one(r, "", v1beta1.GateType(b.Name))
+	if mode := one(r, v1beta1.DrainNone, v1beta1.DrainSleep, v1beta1.DrainHold); mode != v1beta1.DrainNone {
+		b.Status.Drain = &v1beta1.DrainStatus{
+			Mode: mode, HoldSeconds: one[int32](r, 1, 45, 180), LateSeconds: one[int32](r, 0, 15, 120), ShutdownSeconds: one[int32](r, 0, 30),
+			Image: one(r, "", "lab.local/tgc:1", "lab.local/tgc:2"),
+		}
+	}
+	return b
+}
+
+func anyPod(r *rand.Rand) *corev1.Pod {
+	pod := &corev1.Pod{}
+	pod.Labels = one(r, map[string]string{"app": "a"}, map[string]string{"app": "b"}, map[string]string{"app": "a", "tier": "front"}, map[string]string{"app": "c"})
+	pod.Annotations = one(r, nil, map[string]string{"example.com/own": "kept"}, map[string]string{
+		v1beta1.AnnotationDrainMode: one(r, "Sleep", "Hold", "?"), v1beta1.AnnotationDrainHold: one(r, "7", "200", "-1", "?"),
+		v1beta1.AnnotationDrainContainers: one(r, "", "c0", "c0,c1", "?"),
+	})
+	if r.IntN(3) == 0 {
+		pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: one[corev1.PodConditionType](r, "example.com/warm", corev1.PodConditionType(v1beta1.GateType("binding-0")))}}
+	}
+	pod.Spec.TerminationGracePeriodSeconds = one(r, nil, ptr(int64(100)), ptr(int64(1000)))
+	if r.IntN(5) == 0 {
+		pod.Spec.OS = &corev1.PodOS{Name: corev1.Windows}
+	}
+	pod.Spec.Volumes = one(r, nil, []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}})
+	pod.Spec.InitContainers = one(r, nil, []corev1.Container{{Name: "prepare", Image: "lab.local/job"}})
+	for n := range 1 + r.IntN(3) {
+		pod.Spec.Containers = append(pod.Spec.Containers, anyContainer(r, n, pod.Spec.Volumes))
+	}
+	return pod
+}
+
+func anyContainer(r *rand.Rand, n int, volumes []corev1.Volume) corev1.Container {
+	c := corev1.Container{Name: fmt.Sprintf("c%d", n), Image: "lab.local/web"}
+	if len(volumes) > 0 && r.IntN(2) == 0 {
+		c.VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+	}
+	hello := &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/hello"}}}
+	c.Lifecycle = one(r, nil, nil, &corev1.Lifecycle{PostStart: hello}, &corev1.Lifecycle{PreStop: hello},
+		&corev1.Lifecycle{PostStart: hello, PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}},
+		&corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye", Port: intstr.FromInt32(80), Scheme: corev1.URISchemeHTTP}}})
+	return c
+}
+
+// patched applies a patch as the API server does.
+func patched(t *testing.T, pod *corev1.Pod, operations []admission.Operation) *corev1.Pod {
+	t.Helper()
+	if len(operations) == 0 {
+		return pod
+	}
+	document, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := json.Marshal(operations)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patch, err := jsonpatch.DecodePatch(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if document, err = patch.Apply(document); err != nil {
+		t.Fatalf("%s: %v", raw, err)
+	}
+	var result corev1.Pod
+	if err := json.Unmarshal(document, &result); err != nil {
+		t.Fatal(err)
+	}
+	return &result
 }
