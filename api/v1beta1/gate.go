@@ -12,13 +12,13 @@ import (
 // the slash be.
 const gateNameLimit = 63
 
-// ReadinessGate is the conditionType of the readiness gate that is answered for
+// ReadinessGateOf is the conditionType of the readiness gate that is answered for
 // the binding of that name: ReadinessGatePrefix and the name. Of a name that is
 // too long for that, what fits is followed by a hash of the whole.
 //
 // The binding that flags make of a Service is called service/NAME, and its gate
 // service_NAME, which is the gate of no TargetGroupBinding.
-func ReadinessGate(binding string) corev1.PodConditionType {
+func ReadinessGateOf(binding string) corev1.PodConditionType {
 	name := strings.ReplaceAll(binding, "/", "_")
 	if len(name) > gateNameLimit {
 		sum := sha256.Sum256([]byte(name))

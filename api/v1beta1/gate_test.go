@@ -21,7 +21,7 @@ func TestBehaviour29_GateOfABinding(t *testing.T) {
 		{long + "bc", strings.Repeat("a", 52) + "-4cf663674e"},
 		{long + "bd", strings.Repeat("a", 52) + "-1f5747d2ff"},
 	} {
-		if got := v1beta1.ReadinessGate(c.binding); string(got) != v1beta1.ReadinessGatePrefix+c.want {
+		if got := v1beta1.ReadinessGateOf(c.binding); string(got) != v1beta1.ReadinessGatePrefix+c.want {
 			t.Errorf("%s: got %s, want %s", c.binding, got, c.want)
 		}
 	}
@@ -37,17 +37,17 @@ func TestBehaviour29_EveryGateIsValidAndItsOwn(t *testing.T) {
 	})
 	rapid.Check(t, func(t *rapid.T) {
 		one, other := anyName.Draw(t, "one"), anyName.Draw(t, "other")
-		gate := v1beta1.ReadinessGate(one)
+		gate := v1beta1.ReadinessGateOf(one)
 		if wrong := validation.IsQualifiedName(string(gate)); len(wrong) > 0 {
 			t.Errorf("%s of %s: %v", gate, one, wrong)
 		}
 		if !v1beta1.IsReadinessGate(gate) || !v1beta1.IsObjectReadinessGate(gate) {
 			t.Errorf("%s is not known as a gate of an object", gate)
 		}
-		if one != other && gate == v1beta1.ReadinessGate(other) {
+		if one != other && gate == v1beta1.ReadinessGateOf(other) {
 			t.Errorf("%s and %s share the gate %s", one, other, gate)
 		}
-		service := v1beta1.ReadinessGate("service/" + label.Draw(t, "service"))
+		service := v1beta1.ReadinessGateOf("service/" + label.Draw(t, "service"))
 		if wrong := validation.IsQualifiedName(string(service)); len(wrong) > 0 || v1beta1.IsObjectReadinessGate(service) || !v1beta1.IsReadinessGate(service) {
 			t.Errorf("%s of flags: %v", service, wrong)
 		}

@@ -1,10 +1,5 @@
 package v1beta1
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-)
-
 // Finalizer keeps a binding until its targets have left the target group.
 const Finalizer = GroupName + "/targets"
 
@@ -29,26 +24,6 @@ const (
 // ReadinessGatePrefix begins the conditionType of every readiness gate that the
 // controller answers; what follows tells for which binding.
 const ReadinessGatePrefix = "target-health." + GroupName + "/"
-
-// The part of a condition type after the prefix has at most maxGateName
-// characters. A longer binding name keeps its beginning and ends in gateHash
-// digits of its hash, so that it stays valid and apart from others.
-const (
-	maxGateName = 63
-	gateHash    = 10
-)
-
-// GateType is the conditionType of the readiness gate of a binding with that
-// name. It is valid for every name that a binding can have, and always the same
-// for the same name.
-func GateType(bindingName string) string {
-	if len(bindingName) <= maxGateName {
-		return ReadinessGatePrefix + bindingName
-	}
-	sum := sha256.Sum256([]byte(bindingName))
-	digits := hex.EncodeToString(sum[:])[:gateHash]
-	return ReadinessGatePrefix + bindingName[:maxGateName-gateHash-1] + "-" + digits
-}
 
 // Labels of pods.
 const (

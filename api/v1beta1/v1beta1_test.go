@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
@@ -79,31 +78,5 @@ func TestSchemeKnowsTheKinds(t *testing.T) {
 		if !scheme.Recognizes(v1beta1.GroupVersion.WithKind(kind)) {
 			t.Errorf("scheme does not know %s", kind)
 		}
-	}
-}
-
-func TestBehaviour29_GateNamesAreValid(t *testing.T) {
-	names := []string{"w", "web", "web.shop", strings.Repeat("a", 63), strings.Repeat("a", 64), strings.Repeat("a", 253)}
-	for i := 40; i < 80; i++ { // cut at every place around a dot
-		names = append(names, strings.Repeat("a", i)+"."+strings.Repeat("b", 80-i))
-	}
-	seen := map[string]string{}
-	for _, name := range names {
-		gate := v1beta1.GateType(name)
-		if problems := validation.IsQualifiedName(gate); len(problems) > 0 {
-			t.Errorf("%s: %v", gate, problems)
-		}
-		if !strings.HasPrefix(gate, v1beta1.ReadinessGatePrefix) || len(name) <= 63 && !strings.HasSuffix(gate, "/"+name) {
-			t.Errorf("the gate of %s is %s", name, gate)
-		}
-		if other, taken := seen[gate]; taken {
-			t.Errorf("%s and %s have the same gate %s", name, other, gate)
-		}
-		seen[gate] = name
-	}
-	// Gates of pods that run must be known after an update of the controller.
-	const long = "a-name-of-more-than-sixty-three-characters.which-kubernetes-allows-for-objects"
-	if got, want := v1beta1.GateType(long), v1beta1.ReadinessGatePrefix+"a-name-of-more-than-sixty-three-characters.which-kub-15cc86058e"; got != want {
-		t.Errorf("got %s, want %s", got, want)
 	}
 }

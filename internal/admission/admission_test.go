@@ -49,8 +49,8 @@ func injectionCases(t *testing.T) []injectionCase {
 	}
 	for _, c := range cases {
 		for _, b := range c.Bindings {
-			if gate := b.Status.ReadinessGate; gate != "" && gate != v1beta1.GateType(b.Name) {
-				t.Errorf("%s: the gate of %s is %s, want %s", c.Name, b.Name, gate, v1beta1.GateType(b.Name))
+			if gate := b.Status.ReadinessGate; gate != "" && gate != string(v1beta1.ReadinessGateOf(b.Name)) {
+				t.Errorf("%s: the gate of %s is %s, want %s", c.Name, b.Name, gate, string(v1beta1.ReadinessGateOf(b.Name)))
 			}
 		}
 	}
@@ -171,7 +171,7 @@ func TestInjectionLeavesThePodItWasGiven(t *testing.T) {
 
 func TestDeletedBindingAsksForNothing(t *testing.T) {
 	now := metav1.Now()
-	status := v1beta1.TargetGroupBindingStatus{PodSelector: map[string]string{"app": "web"}, ReadinessGate: v1beta1.GateType("web")}
+	status := v1beta1.TargetGroupBindingStatus{PodSelector: map[string]string{"app": "web"}, ReadinessGate: string(v1beta1.ReadinessGateOf("web"))}
 	got := admission.BindingsOf([]v1beta1.TargetGroupBinding{
 		{ObjectMeta: metav1.ObjectMeta{Name: "leaving", DeletionTimestamp: &now}, Status: status},
 		{ObjectMeta: metav1.ObjectMeta{Name: "staying"}, Status: status},

@@ -36,7 +36,7 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 	for _, declared := range bindings {
 		binding := desired.Binding{
 			ID: declared.ID, Deleting: declared.Deleting, Port: declared.Port, NodeNotReady: declared.Nodes,
-			Gate: string(v1beta1.ReadinessGate(declared.ID.Name)),
+			Gate: string(v1beta1.ReadinessGateOf(declared.ID.Name)),
 		}
 		var err error
 		if binding.Service, err = c.service(ctx, declared.Service); err != nil {

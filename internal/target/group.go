@@ -128,6 +128,7 @@ func (h HealthCheck) FailsWithin() time.Duration {
 	interval, timeout := cmp.Or(h.Interval, 30*time.Second), cmp.Or(h.Timeout, 10*time.Second)
 	return time.Duration(cmp.Or(h.UnhealthyThreshold, 2))*interval + timeout
 }
+
 // Application tells whether the group is of the kind that an Application Load
 // Balancer uses; other kinds are for Network and Gateway Load Balancers. AWS
 // never lets a group change sides.

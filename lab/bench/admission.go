@@ -103,7 +103,7 @@ func plantBindings(ctx context.Context, r *rig.Rig, by string, n int) error {
 		name := fmt.Sprintf("app-%d", i)
 		bindings[i].Name = name
 		bindings[i].Status = v1beta1.TargetGroupBindingStatus{
-			PodSelector: map[string]string{"app": name}, ReadinessGate: v1beta1.GateType(name),
+			PodSelector: map[string]string{"app": name}, ReadinessGate: string(v1beta1.ReadinessGateOf(name)),
 			Drain: &v1beta1.DrainStatus{
 				Mode: v1beta1.DrainHold, HoldSeconds: 45, LateSeconds: 120, ShutdownSeconds: 30, GracePeriodSeconds: 200,
 				Image: "lab.local/tgc",

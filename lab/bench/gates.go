@@ -98,7 +98,7 @@ func (g *gateBench) plantAll(ctx context.Context) error {
 		}
 		for _, object := range g.objects(name, arn.String()) {
 			if d, ok := object.(*appsv1.Deployment); ok {
-				gate := corev1.PodReadinessGate{ConditionType: v1beta1.ReadinessGate(name)}
+				gate := corev1.PodReadinessGate{ConditionType: v1beta1.ReadinessGateOf(name)}
 				d.Spec.Template.Spec.ReadinessGates = []corev1.PodReadinessGate{gate}
 				d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{
 					MaxSurge: new(intstr.FromString("25%")), MaxUnavailable: new(intstr.FromInt32(0)),

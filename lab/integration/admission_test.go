@@ -88,7 +88,7 @@ func (c *injectionCase) plant(e *env) {
 	bindings := append(c.planted(), v1beta1.TargetGroupBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "sentinel"},
 		Status: v1beta1.TargetGroupBindingStatus{
-			PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: v1beta1.GateType("sentinel"),
+			PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: string(v1beta1.ReadinessGateOf("sentinel")),
 		},
 	})
 	if err := shared.PlantBindings(e.ctx, e.namespace, bindings); err != nil {
@@ -282,7 +282,7 @@ func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 func anyBinding(r *rand.Rand, n int) statusOf {
 	b := statusOf{Name: fmt.Sprintf("binding-%d", n)}
 	b.Status.PodSelector = one(r, map[string]string{"app": "a"}, map[string]string{"app": "b"}, map[string]string{"app": "a", "tier": "front"}, map[string]string{"tier": "front"}, nil)
-	b.Status.ReadinessGate = one(r, "", v1beta1.GateType(b.Name))
+	b.Status.ReadinessGate = one(r, "", string(v1beta1.ReadinessGateOf(b.Name)))
 	if mode := one(r, v1beta1.DrainNone, v1beta1.DrainSleep, v1beta1.DrainHold); mode != v1beta1.DrainNone {
 		b.Status.Drain = &v1beta1.DrainStatus{
 			Mode: mode, HoldSeconds: one[int32](r, 1, 45, 180), LateSeconds: one[int32](r, 0, 15, 120), ShutdownSeconds: one[int32](r, 0, 30),
@@ -300,7 +300,7 @@ func anyPod(r *rand.Rand) *corev1.Pod {
 		v1beta1.AnnotationDrainContainers: one(r, "", "c0", "c0,c1", "?"),
 	})
 	if r.IntN(3) == 0 {
-		pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: one[corev1.PodConditionType](r, "example.com/warm", corev1.PodConditionType(v1beta1.GateType("binding-0")))}}
+		pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: one[corev1.PodConditionType](r, "example.com/warm", v1beta1.ReadinessGateOf("binding-0"))}}
 	}
 	pod.Spec.TerminationGracePeriodSeconds = one(r, nil, ptr(int64(100)), ptr(int64(1000)))
 	if r.IntN(5) == 0 {

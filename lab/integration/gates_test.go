@@ -30,7 +30,7 @@ func gatedBy(bindings ...string) func(*appsv1.Deployment) {
 	return func(d *appsv1.Deployment) {
 		for _, binding := range bindings {
 			d.Spec.Template.Spec.ReadinessGates = append(d.Spec.Template.Spec.ReadinessGates,
-				corev1.PodReadinessGate{ConditionType: v1beta1.ReadinessGate(binding)})
+				corev1.PodReadinessGate{ConditionType: v1beta1.ReadinessGateOf(binding)})
 		}
 	}
 }
@@ -54,7 +54,7 @@ func (e *env) gateOf(app, binding string, n int, status corev1.ConditionStatus, 
 			return fmt.Errorf("%d pods", len(pods))
 		}
 		for i := range slices.Backward(pods) {
-			found = podCondition(&pods[i], v1beta1.ReadinessGate(binding))
+			found = podCondition(&pods[i], v1beta1.ReadinessGateOf(binding))
 			if found.Status != status || found.Reason != string(reason) {
 				return fmt.Errorf("%s has %+v", pods[i].Name, pods[i].Status.Conditions)
 			}
@@ -247,7 +247,7 @@ func TestBehaviour27_GateOpensWhereNothingCanBecomeHealthy(t *testing.T) {
 		e.eventually("the pod ready", func() error { return same(e.pods("web"), e.pods("web"), 1) })
 		e.kubeletUndisturbed("web")
 		// That gate is another controller's to answer.
-		if pod := e.list("flags")[0]; podCondition(&pod, v1beta1.ReadinessGate("service/elsewhere")).Status != "" {
+		if pod := e.list("flags")[0]; podCondition(&pod, v1beta1.ReadinessGateOf("service/elsewhere")).Status != "" {
 			t.Errorf("the gate of another controller's binding was answered: %+v", pod.Status.Conditions)
 		}
 	})
@@ -345,7 +345,7 @@ func TestGateOfABindingMadeOfFlags(t *testing.T) {
 	e.controller("--service=web", "--target-group-arn="+group.String(), "--leader-elect-namespace="+e.namespace)
 	e.gateOf("web", "service/web", 1, corev1.ConditionTrue, target.TargetHealthy)
 	e.inStep(group, "web", 1)
-	if other := e.list("other")[0]; podCondition(&other, v1beta1.ReadinessGate("other")).Status != "" {
+	if other := e.list("other")[0]; podCondition(&other, v1beta1.ReadinessGateOf("other")).Status != "" {
 		t.Errorf("a gate that is not the flags' was answered: %+v", other.Status.Conditions)
 	}
 }
@@ -380,7 +380,7 @@ func (e *env) byHand(name, ip string, kind corev1.PodConditionType) *corev1.Pod 
 func TestBehaviour28_GateOnAReusedAddressWaitsForItsOwnHealth(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	gate := v1beta1.ReadinessGate("web")
+	gate := v1beta1.ReadinessGateOf("web")
 	endpoint := func(pod *corev1.Pod) *discoveryv1.EndpointSlice {
 		return e.slice("web", func(s *discoveryv1.EndpointSlice) {
 			s.Ports[0].Port = new(int32(8080))
@@ -437,7 +437,7 @@ func TestBehaviour39_RestartWhileAPodWaitsAtItsGate(t *testing.T) {
 // How the API server takes the writes of gates.
 func TestWritesOfGates(t *testing.T) {
 	e := newEnv(t)
-	kind := v1beta1.ReadinessGate("web")
+	kind := v1beta1.ReadinessGateOf("web")
 	gate := func(open bool, reason target.Reason) []report.Gate {
 		return []report.Gate{{Type: string(kind), Condition: report.Condition{True: open, Reason: reason, Message: "as told"}}}
 	}

@@ -65,17 +65,17 @@ func TestBehaviour26_PodsWithoutTheGateAreReported(t *testing.T) {
 	old := e.list("web")
 	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}, asking(nil))
 	status := e.injects("web", func(s v1beta1.TargetGroupBindingStatus) bool { return s.UngatedPods == 2 })
-	if !reflect.DeepEqual(status.PodSelector, map[string]string{"app": "web"}) || status.ReadinessGate != v1beta1.GateType("web") {
+	if !reflect.DeepEqual(status.PodSelector, map[string]string{"app": "web"}) || status.ReadinessGate != string(v1beta1.ReadinessGateOf("web")) {
 		t.Errorf("the status says %+v", status)
 	}
-	note := e.event("web", string(target.GateMissing), "2 running pods lack the readiness gate "+v1beta1.GateType("web")).Note
+	note := e.event("web", string(target.GateMissing), "2 running pods lack the readiness gate "+string(v1beta1.ReadinessGateOf("web"))).Note
 	e.contains(note, old[0].Name, old[1].Name, "rollout restart")
 
 	e.deliver("policy")
 	e.scale(web, 3)
 	e.eventually("a pod with the gate", func() error {
 		for _, pod := range e.list("web") {
-			gated := len(pod.Spec.ReadinessGates) == 1 && string(pod.Spec.ReadinessGates[0].ConditionType) == v1beta1.GateType("web")
+			gated := len(pod.Spec.ReadinessGates) == 1 && string(pod.Spec.ReadinessGates[0].ConditionType) == string(v1beta1.ReadinessGateOf("web"))
 			if gated && pod.Labels[v1beta1.LabelInjected] == "true" {
 				return nil
 			}

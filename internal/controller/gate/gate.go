@@ -153,7 +153,7 @@ func (r *Reconciler) unplanned(ctx context.Context, namespace, gate string) (rep
 func (r *Reconciler) bindings(ctx context.Context, namespace, gate string) ([]desired.BindingID, error) {
 	var ids []desired.BindingID
 	for _, binding := range r.Flags {
-		if binding.ID.Namespace == namespace && string(v1beta1.ReadinessGate(binding.ID.Name)) == gate {
+		if binding.ID.Namespace == namespace && string(v1beta1.ReadinessGateOf(binding.ID.Name)) == gate {
 			ids = append(ids, binding.ID)
 		}
 	}
@@ -173,7 +173,7 @@ func (r *Reconciler) bindings(ctx context.Context, namespace, gate string) ([]de
 // WakeFor brings back the pods that wait at the gate of a binding, after something
 // was learned of the binding.
 func (r *Reconciler) WakeFor(ctx context.Context, id desired.BindingID) {
-	pods, err := kube.WithGate(ctx, r.Client, id.Namespace, string(v1beta1.ReadinessGate(id.Name)))
+	pods, err := kube.WithGate(ctx, r.Client, id.Namespace, string(v1beta1.ReadinessGateOf(id.Name)))
 	if err != nil {
 		return // the cache is not filled yet, and filling it brings an event for each pod
 	}

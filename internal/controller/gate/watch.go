@@ -58,7 +58,7 @@ func addIndex(mgr ctrl.Manager) error {
 		if !ok {
 			return nil
 		}
-		return []string{string(v1beta1.ReadinessGate(tgb.Name))}
+		return []string{string(v1beta1.ReadinessGateOf(tgb.Name))}
 	}
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1beta1.TargetGroupBinding{}, bindingByGate, gates)
 	if err != nil {

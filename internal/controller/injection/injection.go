@@ -65,7 +65,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 	}
 	injection := kube.Injection{Selector: selector}
 	if gated {
-		injection.Gate = v1beta1.GateType(tgb.Name)
+		injection.Gate = string(v1beta1.ReadinessGateOf(tgb.Name))
 	}
 	again := r.draining(ctx, &tgb, settings, &injection)
 	if err := r.count(ctx, &tgb, service, &injection); err != nil {
