@@ -13,6 +13,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -104,6 +105,9 @@ func once(kind elbsim.FaultKind, action string) elbsim.Fault {
 	return elbsim.Fault{Action: action, Kind: kind, Count: 1, Duration: elbsim.Duration(5 * time.Second)}
 }
 
+// aware is the policy for a group that is checked as AWS does by default.
+func aware() plan.Policy { return plan.Policy{FailsWithin: target.HealthCheck{}.FailsWithin()} }
+
 // A pod gets the address of one that is gone, in all states in which the old target
 // can be. The new pod never answers its health checks, so its gate must stay closed
 // for as long as it waits.
@@ -120,8 +124,7 @@ func TestBehaviour28_HealthOfAnEarlierPodOpensNoGate(t *testing.T) {
 		for _, lag := range []time.Duration{0, 3 * time.Second} {
 			t.Run(fmt.Sprint(name, " lag ", lag), func(t *testing.T) {
 				var sick atomic.Bool
-				bubble(t, rigging{wanted: []int{2}, check: failing(&sick), settings: func(s *elbsim.Settings) { s.VisibilityLag = elbsim.Duration(lag) }}, func(r *rig) {
-					r.policy.FailsWithin = target.HealthCheck{}.FailsWithin()
+				bubble(t, rigging{policy: aware(), wanted: []int{2}, check: failing(&sick), settings: func(s *elbsim.Settings) { s.VisibilityLag = elbsim.Duration(lag) }}, func(r *rig) {
 					r.gated(1, "old")
 					r.pass(time.Minute)
 					if r.openAfter("old") == 0 {
@@ -149,8 +152,7 @@ func TestBehaviour28_GateOnAReusedAddressOpensByItsOwnHealth(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			most := map[string]time.Duration{"still registered": 100 * time.Second, "draining": 15 * time.Second, "gone": 3 * time.Second}[name]
-			bubble(t, rigging{wanted: []int{2}, check: elbsim.AlwaysPass, settings: registering(time.Second)}, func(r *rig) {
-				r.policy.FailsWithin = target.HealthCheck{}.FailsWithin()
+			bubble(t, rigging{policy: aware(), wanted: []int{2}, check: elbsim.AlwaysPass, settings: registering(time.Second)}, func(r *rig) {
 				r.gated(1, "old")
 				r.pass(time.Minute)
 				between(r)
@@ -179,8 +181,7 @@ func TestBehaviour28_RestartWhileAPodWaits(t *testing.T) {
 		{"in doubt before", string(target.HealthUnconfirmed), time.Second, 90 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, rigging{targets: []string{"10.0.0.1:80"}, check: elbsim.AlwaysPass, unknown: true, settings: registering(0)}, func(r *rig) {
-				r.policy.FailsWithin = target.HealthCheck{}.FailsWithin()
+			bubble(t, rigging{policy: aware(), targets: []string{"10.0.0.1:80"}, check: elbsim.AlwaysPass, unknown: true, settings: registering(0)}, func(r *rig) {
 				r.pass(time.Second)
 				r.mu.Lock()
 				r.unknown = false

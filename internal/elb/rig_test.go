@@ -57,6 +57,7 @@ type rigging struct {
 	targets  []string // registered before
 	wanted   []int    // from the beginning
 	unknown  bool     // no plan can be made at the beginning
+	policy   plan.Policy
 }
 
 // ample is a budget that makes nobody wait.
@@ -115,7 +116,7 @@ func newRig(t testing.TB, options rigging) *rig {
 	}
 	r := &rig{
 		t: t, sim: sim, group: group, begin: time.Now(), wake: make(chan struct{}, 1),
-		budget: options.budget, wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown,
+		budget: options.budget, wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown, policy: options.policy,
 		waiting: map[string]desired.Gated{}, opened: map[string]time.Time{},
 	}
 	for _, host := range options.wanted {
