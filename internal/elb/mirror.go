@@ -11,6 +11,10 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
+// rememberLeft is how long a deregistered target is remembered: as long as a binding
+// can ask its pod to serve on after it.
+const rememberLeft = time.Hour
+
 // fullFor is how long a group that refused a target as one too many is left
 // alone, unless targets leave it earlier.
 const fullFor = time.Minute
@@ -23,6 +27,7 @@ type mirror struct {
 	wrote     map[target.Key]written
 	uncertain map[target.Key]bool
 	past      map[target.Key]plan.Past // of targets that are listed
+	left      map[target.Key]time.Time // since when at the latest they are deregistered
 	ours      target.Set
 	zones     map[netip.Addr]string
 	fullUntil time.Time
@@ -51,6 +56,7 @@ func newMirror(ours target.Set) *mirror {
 		wrote:     map[target.Key]written{},
 		uncertain: map[target.Key]bool{},
 		past:      map[target.Key]plan.Past{},
+		left:      map[target.Key]time.Time{},
 		zones:     map[netip.Addr]string{},
 		ours:      ours,
 		refused:   [writes]map[target.Key]refusal{{}, {}},
@@ -103,6 +109,27 @@ func (m *mirror) register(change plan.Change, now time.Time) {
 	}
 }
 
+// depart notes at the time now, before a list is taken in, which targets it shows to
+// be deregistered that were not before, or of which the status remembers that they
+// were registered. Whoever did it, it was earlier.
+func (m *mirror) depart(list []target.Observed, now time.Time) {
+	registered := map[target.Key]bool{}
+	var seen []target.Key
+	for _, observed := range list {
+		registered[observed.Key] = !observed.Health.State.Leaving()
+		seen = append(seen, observed.Key)
+	}
+	for _, key := range slices.Concat(seen, slices.Collect(maps.Keys(m.listed)), m.ours.Keys()) {
+		if _, known := m.left[key]; !registered[key] && !known {
+			m.left[key] = now
+		}
+	}
+	maps.DeleteFunc(m.left, func(key target.Key, at time.Time) bool {
+		lags := m.wrote[key].state == target.Draining && now.Sub(m.wrote[key].at) <= plan.VisibleWithin
+		return registered[key] && !lags || now.Sub(at) > rememberLeft
+	})
+}
+
 // overlay makes the list show a call of ours that it may lag behind.
 func (m *mirror) overlay(key target.Key, write written) {
 	observed, listed := m.listed[key]
@@ -137,6 +164,7 @@ func (m *mirror) registered(changes []plan.Change, now time.Time) {
 	for _, change := range changes {
 		m.register(change, now)
 		m.accepted(change.Key, written{state: target.Initial, zone: change.Zone, at: now})
+		delete(m.left, change.Key)
 	}
 	m.ours = m.ours.Union(target.SetOf(keysOf(changes)...))
 	m.perCall[Register] = min(2*m.perCall[Register], MaxTargetsPerCall)
@@ -146,6 +174,7 @@ func (m *mirror) registered(changes []plan.Change, now time.Time) {
 func (m *mirror) deregistered(changes []plan.Change, now time.Time) {
 	for _, change := range changes {
 		m.accepted(change.Key, written{state: target.Draining, at: now})
+		m.left[change.Key] = now
 	}
 	m.ours = m.ours.Minus(target.SetOf(keysOf(changes)...))
 	m.fullUntil = time.Time{}

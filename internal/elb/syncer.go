@@ -1,6 +1,7 @@
 package elb
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -265,7 +266,10 @@ func (s *Syncer) pick(op Op) []plan.Change {
 	now := time.Now()
 	s.lanes[op].upgrade = nil
 	changes := s.due(op, s.changes(op), now)
-	changes = changes[:min(len(changes), s.mirror.perCall[op])]
+	if fits := s.mirror.perCall[op]; len(changes) > fits {
+		slices.SortStableFunc(changes, func(a, b plan.Change) int { return cmp.Compare(urgencyOf(b), urgencyOf(a)) })
+		changes = changes[:fits]
+	}
 	s.lanes[op].flying = target.SetOf(keysOf(changes)...)
 	s.notePlanned(plan.Plan{Register: changes}, now)
 	return changes
@@ -351,6 +355,7 @@ func (s *Syncer) observe(ctx context.Context) {
 	s.lanes[Observe].succeed()
 	s.polls++
 	s.sweepIn = jitter(s.cfg.Sweep)
+	s.mirror.depart(list, time.Now())
 	s.mirror.observe(list, asked)
 }
 
@@ -392,13 +397,19 @@ func (s *Syncer) noteAccepted(op Op, changes []plan.Change, now time.Time) {
 
 // urgency is the priority of the most urgent change.
 func urgency(changes []plan.Change) pace.Priority {
+	most := pace.Register
 	for _, change := range changes {
-		switch change.Reason {
-		case target.PodTerminating, target.PodGone, target.PodFinished:
-			return pace.Terminating
-		case target.GatePending:
-			return pace.Rollout
-		}
+		most = max(most, urgencyOf(change))
+	}
+	return most
+}
+
+func urgencyOf(change plan.Change) pace.Priority {
+	switch change.Reason {
+	case target.PodTerminating, target.PodGone, target.PodFinished:
+		return pace.Terminating
+	case target.GatePending:
+		return pace.Rollout
 	}
 	return pace.Register
 }

@@ -60,6 +60,21 @@ func TestRule3_HangingDeregisterDoesNotDelayRegister(t *testing.T) {
 	})
 }
 
+// Where one call does not hold all, those that are about to stop serving go first.
+func TestRule3_TerminatingPodsGoFirst(t *testing.T) {
+	bubble(t, rigging{}, func(r *rig) {
+		r.want(span(1, 6)...)
+		r.fault(elbsim.Fault{Action: deregisters, Kind: elbsim.FaultFail, Code: "InvalidTarget", Message: "one is bad", Count: 1})
+		r.mu.Lock()
+		for host, reason := range map[int]target.Reason{1: target.PodNotReady, 2: target.PodNotReady, 3: target.PodTerminating, 4: target.PodGone} {
+			r.wanted[key(host)] = desired.Candidate{Key: key(host), Verdict: desired.Leave, Reason: reason}
+		}
+		r.mu.Unlock()
+		r.rouse()
+		r.expectCalls(deregisters, "0s 1,2,3,4 InvalidTarget", "0s 3,4 OK", "0s 1,2 OK")
+	})
+}
+
 // A failing op keeps its own pace; the other one's is not touched.
 func TestRule3_FailingRegisterDoesNotDelayDeregister(t *testing.T) {
 	bubble(t, rigging{}, func(r *rig) {
