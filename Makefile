@@ -19,8 +19,8 @@ GENERATED := api config/crd config/rbac/role.yaml docs/reference
 ##@ Build
 
 .PHONY: build
-build: ## Build bin/tgc
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/ ./cmd/tgc
+build: ## Build bin/tgc, and bin/tgc-wait, which it puts into pods
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/ ./cmd/tgc ./cmd/tgc-wait
 
 # The lab is run by no `go run`, which would stay between it and Ctrl-C. An
 # interrupted go build leaves its temporary files, so they get a place of our own.

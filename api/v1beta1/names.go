@@ -55,6 +55,13 @@ const (
 	AnnotationDrainContainers = GroupName + "/drain-containers"
 )
 
+// PodDeregistered is the type of the condition of a pod that has a drain hook and is
+// being deleted: True when every target group has let go of it, which its
+// lastTransitionTime and message date; False while one has not, with the reason. From
+// that moment on load balancers may still send requests for some time, for which the
+// pod is held.
+const PodDeregistered = GroupName + "/Deregistered"
+
 // Condition types of a TargetGroupBinding.
 const (
 	// ConditionReady is True when the target group holds what the binding asks

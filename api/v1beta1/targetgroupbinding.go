@@ -440,4 +440,9 @@ type DrainStatus struct {
 	// image holds the program that containers run with Hold.
 	// +optional
 	Image string `json:"image,omitempty"`
+
+	// endpoint is where that program asks the controller, as host:port, several with
+	// commas between them.
+	// +optional
+	Endpoint string `json:"endpoint,omitempty"`
 }

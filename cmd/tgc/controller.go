@@ -31,12 +31,14 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/annotation"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/binding"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/departure"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/gate"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/group"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/injection"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/podinjection"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/preflight"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller/status"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain/desk"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/awselb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
@@ -256,13 +258,23 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 	groups.Undecided, groups.Lost = bindings.Undecided, bindings.Lost
 	injections := &injection.Reconciler{
 		Client: mgr.GetClient(), Cluster: groups.Cluster, Registry: registry, Board: board, Events: events,
-		Image: settings.DrainImage,
+		Image: settings.DrainImage, Endpoint: settings.DrainEndpoint,
 	}
 	bindings.Filed = injections.Wake.Add
+	departures := &departure.Reconciler{
+		Client: mgr.GetClient(), Cluster: groups.Cluster, Registry: registry, Board: board, Events: events, Metrics: meter,
+		Standing: groups.Standing, Groupless: bindings.Groupless,
+	}
+	groups.Leaving = departures.Wake
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{groups, bindings, gates}
 	if settings.Bindings {
 		controllers = append(controllers, &status.Reconciler{Client: mgr.GetClient(), Board: board},
-			injections, &podinjection.Reconciler{Client: mgr.GetClient()})
+			injections, &podinjection.Reconciler{Client: mgr.GetClient()}, departures)
+		if settings.DrainAddress != "0" {
+			controllers = append(controllers, &desk.Desk{
+				Address: settings.DrainAddress, Pods: mgr.GetClient(), Live: mgr.GetAPIReader(),
+			})
+		}
 	}
 	if settings.Annotations {
 		controllers = append(controllers, &annotation.Reconciler{Client: mgr.GetClient(), Events: events})

@@ -3,6 +3,7 @@ package admission
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ const margin = int64(drain.Margin / time.Second)
 type draining struct {
 	mode                 v1beta1.DrainMode
 	hold, late, shutdown int64 // seconds
-	image                string
+	image, endpoint      string
 	containers           []string // those with a hook of ours
 }
 
@@ -53,18 +54,26 @@ func seconds(s string) int64 {
 // joined is what suits both what the pod has and a binding: the longest of each
 // time, since one wait serves all.
 func (d draining) joined(b *v1beta1.DrainStatus, windows bool) draining {
-	if b.Mode == v1beta1.DrainHold && b.Image != "" && !windows || d.mode == v1beta1.DrainHold {
+	switch {
+	case b.Mode == v1beta1.DrainHold && b.Image != "" && !windows:
 		d.mode = v1beta1.DrainHold
-		if d.image == "" || b.Image != "" && b.Image < d.image {
-			d.image = b.Image // any will do, as long as it is the same one each time
-		}
-	} else {
+		d.image, d.endpoint = least(d.image, b.Image), least(d.endpoint, b.Endpoint)
+	case d.mode != v1beta1.DrainHold:
 		d.mode = v1beta1.DrainSleep
 	}
 	d.hold = max(d.hold, int64(b.HoldSeconds))
 	d.late = max(d.late, int64(b.LateSeconds))
 	d.shutdown = max(d.shutdown, int64(b.ShutdownSeconds))
 	return d
+}
+
+// least is the lesser of two strings that are not empty: any will do, as long as it is
+// the same one each time.
+func least(a, b string) string {
+	if a == "" || b != "" && b < a {
+		return b
+	}
+	return a
 }
 
 func (d draining) annotations() map[string]string {
@@ -191,16 +200,23 @@ func unheld(container string, own *corev1.LifecycleHandler, has draining) string
 		"make that hook take %d seconds, or %s", container, kind, has.hold+has.late, remedy)
 }
 
+// Held names the containers of a pod that have a drain hook.
+func Held(pod *corev1.Pod) []string { return drainingOf(pod).containers }
+
+// DrainSeconds are for how long a pod is held after its deregistration, how late that
+// may be, and what its application needs, as admission wrote it on the pod.
+func DrainSeconds(pod *corev1.Pod) (hold, late, shutdown int64) {
+	d := drainingOf(pod)
+	return d.hold, d.late, d.shutdown
+}
+
 // Unheld names the containers of a pod with a drain hook that have none
 // themselves, because they have a preStop hook of their own.
 func Unheld(pod *corev1.Pod) []string {
-	ours := map[string]bool{}
-	for _, name := range drainingOf(pod).containers {
-		ours[name] = true
-	}
+	held := Held(pod)
 	var names []string
 	for n := range pod.Spec.Containers {
-		if name := pod.Spec.Containers[n].Name; !ours[name] {
+		if name := pod.Spec.Containers[n].Name; !slices.Contains(held, name) {
 			names = append(names, name)
 		}
 	}

@@ -48,7 +48,7 @@ func (i *Injection) program(pod *corev1.Pod, has draining) {
 			})
 		}
 	}
-	installer := installer(has.image)
+	installer := installer(has.image, has.endpoint)
 	switch {
 	case installed(pod):
 	case len(pod.Spec.InitContainers) == 0:
@@ -77,7 +77,7 @@ func named[T any](list []T, name func(T) string) bool {
 // program will need to know. It is allowed nothing, so that it may be in namespaces
 // with the strictest rules, and asks for as much as it is limited to, so that it
 // changes no pod's quality of service.
-func installer(image string) corev1.Container {
+func installer(image, endpoint string) corev1.Container {
 	no, yes, user := false, true, int64(65532)
 	resources := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
@@ -91,6 +91,7 @@ func installer(image string) corev1.Container {
 			fromPod("TGC_HOLD_SECONDS", "metadata.annotations['"+v1beta1.AnnotationDrainHold+"']"),
 			fromPod("TGC_LATE_SECONDS", "metadata.annotations['"+v1beta1.AnnotationDrainLate+"']"),
 			fromPod("TGC_SHUTDOWN_SECONDS", "metadata.annotations['"+v1beta1.AnnotationDrainShutdown+"']"),
+			{Name: "TGC_DRAIN_ENDPOINT", Value: endpoint},
 		},
 		Resources:    corev1.ResourceRequirements{Requests: resources, Limits: resources},
 		VolumeMounts: []corev1.VolumeMount{{Name: programName, MountPath: programFolder}},

@@ -50,8 +50,11 @@ type Controller struct {
 	LeaseNamespace string
 	LeaseDuration  time.Duration
 
-	// DrainImage holds this program, for the drain mode Hold.
-	DrainImage string
+	// DrainImage holds this program, for the drain mode Hold. Such pods are answered at
+	// DrainAddress, which they reach as DrainEndpoint.
+	DrainImage    string
+	DrainAddress  string
+	DrainEndpoint string
 
 	// The webhook; none if its address is 0.
 	WebhookAddress   string
@@ -84,6 +87,8 @@ func (c *Controller) AddFlags(set *pflag.FlagSet) {
 	set.StringVar(&c.LeaseNamespace, "leader-elect-namespace", "", "namespace of the Lease (default: that of the pod, or --namespace)")
 	set.DurationVar(&c.LeaseDuration, "leader-elect-duration", 15*time.Second, "how long a leader that falls silent keeps the Lease")
 	set.StringVar(&c.DrainImage, "drain-image", "", "image of tgc, whose program is put into pods of bindings with the drain mode Hold")
+	set.StringVar(&c.DrainAddress, "drain-bind-address", ":8082", "address where pods with the drain mode Hold ask when they were deregistered; 0 serves none")
+	set.StringVar(&c.DrainEndpoint, "drain-endpoint", "", "host:port by which pods reach that address, several with commas (default: that of the Service tgc-drain)")
 	set.StringVar(&c.WebhookAddress, "webhook-bind-address", "0", "address of the webhook that puts gates and drain hooks into pods, such as :9443; 0 serves none")
 	set.StringVar(&c.WebhookName, "webhook-name", "tgc-webhook", "name of the webhook's Service, MutatingWebhookConfiguration and Secret")
 	set.StringVar(&c.WebhookNamespace, "webhook-namespace", "", "namespace of that Service and Secret (default: that of the pod, or --namespace)")
@@ -108,6 +113,7 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 	}
 	c.LeaseNamespace = first(c.LeaseNamespace, string(pod), c.Namespace, "default")
 	c.WebhookNamespace = first(c.WebhookNamespace, string(pod), c.Namespace, "default")
+	c.DrainEndpoint = first(c.DrainEndpoint, "tgc-drain."+first(string(pod), c.Namespace, "default")+".svc:8082")
 	if len(c.WebhookHosts) == 0 {
 		c.WebhookHosts = []string{c.WebhookName + "." + c.WebhookNamespace + ".svc"}
 	}
@@ -127,6 +133,8 @@ func (c *Controller) Check() error {
 		unless(c.KubeQPS >= 1, "--kube-api-qps %d: want 1 or more", c.KubeQPS),
 		unless(isAddress(c.MetricsAddress), "--metrics-bind-address %q: want host:port, :port, or 0 for none", c.MetricsAddress),
 		unless(isAddress(c.HealthAddress), "--health-probe-bind-address %q: want host:port, :port, or 0 for none", c.HealthAddress),
+		unless(isAddress(c.DrainAddress), "--drain-bind-address %q: want host:port, :port, or 0 for none", c.DrainAddress),
+		unless(areEndpoints(c.DrainEndpoint), "--drain-endpoint %q: want host:port, several with commas", c.DrainEndpoint),
 		webhook,
 		unless(serviceForm.MatchString(c.WebhookName), "--webhook-name %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.WebhookName),
 		unless(c.Bindings || !c.Webhook(), "--webhook-bind-address %s needs --bindings: what is put into pods is said in TargetGroupBindings", c.WebhookAddress),
@@ -166,6 +174,17 @@ func unless(holds bool, format string, args ...any) error {
 func isAddress(address string) bool {
 	_, _, err := net.SplitHostPort(address)
 	return err == nil || address == "0"
+}
+
+// areEndpoints tells whether a client can connect to each of some endpoints.
+func areEndpoints(list string) bool {
+	for endpoint := range strings.SplitSeq(list, ",") {
+		host, port, err := net.SplitHostPort(strings.TrimSpace(endpoint))
+		if err != nil || host == "" || port == "" {
+			return false
+		}
+	}
+	return true
 }
 
 // FlagBindings is the binding made of flags: one or none.

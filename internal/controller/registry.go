@@ -95,6 +95,20 @@ func (r *Registry) Get(id desired.BindingID) (Bound, bool) {
 	return bound, filed
 }
 
+// In lists the bindings of a namespace, ordered by their names.
+func (r *Registry) In(namespace string) []Bound {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var bound []Bound
+	for id := range r.bindings {
+		if id.Namespace == namespace {
+			bound = append(bound, r.bindings[id])
+		}
+	}
+	slices.SortFunc(bound, func(a, b Bound) int { return a.ID.Compare(b.ID) })
+	return bound
+}
+
 // Called lists the groups of filed bindings that a reference may mean, in no order.
 func (r *Registry) Called(ref target.Ref) []target.ARN {
 	r.mu.RLock()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
@@ -62,7 +64,7 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 		Group:      ref,
 		Service:    types.NamespacedName{Namespace: tgb.Namespace, Name: spec.ServiceRef.Name},
 		Port:       port,
-		Policy:     plan.Policy{Takeover: plan.Takeover(spec.Takeover)},
+		Policy:     plan.Policy{Takeover: plan.Takeover(spec.Takeover), Drain: drainTime(tgb.Status.Drain)},
 		Nodes:      desired.NodePolicy(spec.NodeNotReady),
 		Family:     target.Family(spec.IPAddressType),
 		VPC:        spec.VPCID,
@@ -71,6 +73,16 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 		Ours:       remembered(tgb.Status.Targets),
 		OursIn:     tgb.Status.TargetGroupARN,
 	}, nil
+}
+
+// drainTime is how long before its pod stops serving a target must be deregistered;
+// zero if the binding gives pods no time for it. What a hook has beyond the sum is for
+// the call.
+func drainTime(status *v1beta1.DrainStatus) time.Duration {
+	if status == nil {
+		return 0
+	}
+	return time.Duration(status.HoldSeconds)*time.Second + drain.Margin - drain.Reserve
 }
 
 // declarer is the object in which the user declared the binding: the Service, if

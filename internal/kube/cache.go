@@ -54,7 +54,9 @@ func stripPod(obj any) (any, error) {
 		containers[i] = corev1.Container{Name: container.Name, Lifecycle: container.Lifecycle}
 	}
 	pod.Spec = corev1.PodSpec{ReadinessGates: pod.Spec.ReadinessGates, Containers: containers}
-	pod.Status = corev1.PodStatus{Phase: pod.Status.Phase, Conditions: pod.Status.Conditions}
+	pod.Status = corev1.PodStatus{
+		Phase: pod.Status.Phase, Conditions: pod.Status.Conditions, PodIPs: pod.Status.PodIPs,
+	}
 	return pod, nil
 }
 

@@ -100,6 +100,12 @@ func (r *Recorder) Record(ctx context.Context, binding Binding, group target.ARN
 	r.enqueue(ctx, r.identified(ctx, binding.Object), kind, event.Reason, event.Message)
 }
 
+// Tell tells what became of an object. It does not wait either.
+func (r *Recorder) Tell(ctx context.Context, object client.Object, reason target.Reason, message string) {
+	log.FromContext(ctx).Info(message, "type", corev1.EventTypeNormal, "reason", reason)
+	r.enqueue(ctx, object, corev1.EventTypeNormal, reason, message)
+}
+
 // Complain tells what is wrong with an object. It does not wait either.
 func (r *Recorder) Complain(ctx context.Context, object client.Object, reason target.Reason, message string) {
 	log.FromContext(ctx).Info(message, "type", corev1.EventTypeWarning, "reason", reason)

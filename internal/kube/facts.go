@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -175,21 +178,38 @@ func PodOf(pod *corev1.Pod) desired.Pod {
 	return facts
 }
 
-// servesUntil is when the first container wakes from the sleep before its stop;
-// zero if one has no such sleep, since it may stop at once.
+// servesUntil is when the first container may stop, if each is kept from it by a sleep
+// or by our drain hook, which lasts as long as the pod is registered; zero if one is
+// not, since it may stop at once.
 func servesUntil(pod *corev1.Pod, deleted time.Time) time.Time {
 	until := pod.DeletionTimestamp.Time
+	holds := drainMode(pod) == drain.Hold
+	held := admission.Held(pod)
 	for i := range pod.Spec.Containers {
-		lifecycle := pod.Spec.Containers[i].Lifecycle
-		if lifecycle == nil || lifecycle.PreStop == nil || lifecycle.PreStop.Sleep == nil {
+		container := &pod.Spec.Containers[i]
+		awake := until
+		switch hook := preStop(container); {
+		case hook == nil:
+			return time.Time{}
+		case hook.Sleep != nil:
+			awake = deleted.Add(time.Duration(hook.Sleep.Seconds) * time.Second)
+		case hook.Exec != nil && holds && slices.Contains(held, container.Name):
+			awake = leaveOf(pod, deleted).Deadline()
+		default:
 			return time.Time{}
 		}
-		awake := deleted.Add(time.Duration(lifecycle.PreStop.Sleep.Seconds) * time.Second)
 		if awake.Before(until) {
 			until = awake
 		}
 	}
 	return until
+}
+
+func preStop(container *corev1.Container) *corev1.LifecycleHandler {
+	if container.Lifecycle == nil {
+		return nil
+	}
+	return container.Lifecycle.PreStop
 }
 
 // ServicesOf names the Services in whose slices a pod is listed.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
@@ -25,6 +26,8 @@ type Metrics struct {
 	budgetWait   *prometheus.HistogramVec
 	gates        *prometheus.GaugeVec
 	gateOpened   *prometheus.HistogramVec
+	drains       *prometheus.CounterVec
+	drainLate    *prometheus.HistogramVec
 }
 
 // quick are buckets, in seconds, for what should take milliseconds and may take
@@ -77,8 +80,23 @@ func New(registry prometheus.Registerer) *Metrics {
 			Help:    "Time from when the containers of a pod were ready until its readiness gate was opened, by the reason of the opening: TargetHealthy, or why there was nothing to wait for.",
 			Buckets: patient,
 		}, []string{"reason"}),
+		drains: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tgc_drains_total",
+			Help: "Pods with a drain hook that left target groups, by outcome: held served for as long as requests could come; forced had a grace period that was too short for it; uncovered were gone early, as when they are deleted by force.",
+		}, []string{"outcome"}),
+		drainLate: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tgc_drain_deregistration_seconds",
+			Help:    "Time from the deletion of a pod with a drain hook until all of its target groups had let go of it, by the mode of the hook: Sleep or Hold.",
+			Buckets: quick,
+		}, []string{"mode"}),
 	}
-	registry.MustRegister(m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait, m.gates, m.gateOpened)
+	registry.MustRegister(
+		m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait, m.gates, m.gateOpened,
+		m.drains, m.drainLate,
+	)
+	for _, outcome := range []drain.Outcome{drain.Held, drain.Forced, drain.Uncovered} {
+		m.drains.WithLabelValues(string(outcome)) // an alert needs the zero before the first one
+	}
 	return m
 }
 
@@ -127,6 +145,14 @@ func (m *Metrics) Forget(group target.ARN) {
 func (m *Metrics) GateOpened(reason target.Reason, after time.Duration) {
 	m.gateOpened.WithLabelValues(string(reason)).Observe(after.Seconds())
 }
+
+// Deregistered notes how long after its deletion a pod was let go by all groups.
+func (m *Metrics) Deregistered(mode drain.Mode, after time.Duration) {
+	m.drainLate.WithLabelValues(string(mode)).Observe(max(0, after).Seconds())
+}
+
+// Drained notes how the leaving of a pod came out.
+func (m *Metrics) Drained(outcome drain.Outcome) { m.drains.WithLabelValues(string(outcome)).Inc() }
 
 // Accepted notes how long a change took from when it was planned.
 func (m *Metrics) Accepted(op elb.Op, after time.Duration) {

@@ -12,7 +12,8 @@
 //	Want     uncertain     Register         Register
 //	other    uncertain     Deregister (2)   Deregister
 //
-//	(1) Held while it serves and is the only healthy target, and others come.
+//	(1) Held while it serves and is the only healthy target, if others come or the
+//	    binding gives it the time to wait for others.
 //	(2) Held while a binding of the group cannot be understood.
 //	(3) Held while such targets are not a minority of the group.
 //
@@ -97,7 +98,8 @@ type Refusal struct {
 type Policy struct {
 	Takeover Takeover
 	// Drain is how long before a pod stops serving its deregistration must have
-	// been accepted for no request to be lost.
+	// been accepted for no request to be lost; zero if the bindings give pods no
+	// time for that.
 	Drain time.Duration
 	// FailsWithin is the longest for which the load balancer may list a target as
 	// healthy since the moment from which no health check passes any more.
@@ -267,11 +269,13 @@ func (m *maker) mayStay(candidate desired.Candidate) {
 	m.leaving[candidate.Key] = candidate.ServesUntil.Add(-m.policy.Drain)
 }
 
-// guardLastHealthy holds terminating targets while they are all that is healthy
-// and another target is on its way, at the longest until each has just the time
-// left that it needs to drain.
+// guardLastHealthy holds terminating targets while they are all that is healthy, at
+// the longest until each has just the time left that it needs to drain. Pods that were
+// not given this time are held only if another target is on its way; those that were
+// have it even if nothing is to be seen of another yet, as when a node has to be
+// started for it.
 func (m *maker) guardLastHealthy() {
-	if len(m.leaving) == 0 || !m.replacementComes() {
+	if len(m.leaving) == 0 || m.anotherIsHealthy() || m.policy.Drain == 0 && !m.anotherComes() {
 		return
 	}
 	m.plan.Deregister = slices.DeleteFunc(m.plan.Deregister, func(change Change) bool {
@@ -286,14 +290,13 @@ func (m *maker) guardLastHealthy() {
 	})
 }
 
-// replacementComes tells whether no target that stays is healthy, and one may
-// become so.
-func (m *maker) replacementComes() bool {
-	if slices.ContainsFunc(slices.Concat(m.plan.Stay, m.plan.Held), m.healthy) {
-		return false
-	}
-	return len(m.plan.Stay)+len(m.plan.Register) > 0
+// anotherIsHealthy tells whether a target that stays is healthy.
+func (m *maker) anotherIsHealthy() bool {
+	return slices.ContainsFunc(slices.Concat(m.plan.Stay, m.plan.Held), m.healthy)
 }
+
+// anotherComes tells whether a target that stays may become healthy.
+func (m *maker) anotherComes() bool { return len(m.plan.Stay)+len(m.plan.Register) > 0 }
 
 func (m *maker) healthy(change Change) bool {
 	return m.listed[change.Key].Health.State == target.Healthy

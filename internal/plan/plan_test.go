@@ -265,11 +265,10 @@ func TestBehaviour03_LastHealthyTargetStaysWhileAnotherComes(t *testing.T) {
 			time.Time{},
 		},
 		{
-			"no other comes", wants(),
+			"nothing is to be seen of another yet", wants(),
 			[]desired.Candidate{leaver(1, time.Minute)},
 			healthy,
-			"deregister:1 PodTerminating",
-			time.Time{},
+			"held:1 LastHealthyTarget", t0.Add(40 * time.Second),
 		},
 		{
 			"it may stop at any time", wants(2),
@@ -313,6 +312,19 @@ func TestBehaviour03_LastHealthyTargetStaysWhileAnotherComes(t *testing.T) {
 				t.Errorf("recheck at %v, want %v", p.Recheck, c.recheck)
 			}
 		})
+	}
+}
+
+// Where bindings give pods no time to drain, only another that comes is worth it.
+func TestBehaviour03_LastHealthyTargetLeavesIfNoOtherComes(t *testing.T) {
+	leaver := candidate(1, desired.Leave, target.PodTerminating)
+	leaver.ServesUntil = t0.Add(time.Minute)
+	for want, wanted := range map[string]desired.Wanted{
+		"deregister:1 PodTerminating":                   wants(),
+		"register:2 PodReady, held:1 LastHealthyTarget": wants(2),
+	} {
+		wanted.Candidates = append(wanted.Candidates, leaver)
+		expect(t, wanted, Observation{Targets: listed(target.Healthy, 1), Ours: keys(1)}, Policy{}, want)
 	}
 }
 

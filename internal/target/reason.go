@@ -113,6 +113,14 @@ const (
 	AWSUnavailable Reason = "AWSUnavailable"
 )
 
+// How far a pod with a drain hook is on its way out, besides Deregistered, Syncing and
+// the reasons of failures.
+const (
+	// NotRegistered: no target group held the pod when its end was decided, nor
+	// shortly before.
+	NotRegistered Reason = "NotRegistered"
+)
+
 // What happened: the reasons of events.
 const (
 	// Registered: targets were added to the group.
@@ -131,6 +139,15 @@ const (
 	// DrainImageUnknown: the binding asks for the drain mode Hold, and the controller
 	// was not told the image of its program.
 	DrainImageUnknown Reason = "DrainImageUnknown"
+	// DrainForced: the grace period of a pod ends before load balancers can be
+	// expected to have stopped sending to it.
+	DrainForced Reason = "DrainForced"
+	// DrainUncovered: a pod with a drain hook was gone early, as when it is deleted by
+	// force or its node is lost.
+	DrainUncovered Reason = "DrainUncovered"
+	// GracePeriodShortened: a pod with a drain hook was deleted with a grace period
+	// that is shorter than its drain can take.
+	GracePeriodShortened Reason = "GracePeriodShortened"
 	// DrainDefaults: the deregistration delay of the target group could not be
 	// read, and AWS's default is assumed.
 	DrainDefaults Reason = "DrainDefaults"

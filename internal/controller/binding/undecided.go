@@ -68,6 +68,13 @@ func (r *Reconciler) decided(id desired.BindingID) bool {
 	return r.groupless[id] || r.Registry.Has(id)
 }
 
+// Groupless tells whether a binding has no group for good, whatever group it names.
+func (r *Reconciler) Groupless(id desired.BindingID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.groupless[id]
+}
+
 // exclude notes that a binding means no group, whatever it calls it, or that it may
 // mean one again.
 func (r *Reconciler) exclude(id desired.BindingID, groupless bool) (changed bool) {

@@ -37,6 +37,8 @@ type Reconciler struct {
 	Undecided func(context.Context, target.ARN) ([]desired.BindingID, error)
 	// WakeGates brings back the pods that wait at the gate of a binding.
 	WakeGates func(context.Context, desired.BindingID)
+	// Leaving is told of pods that a round found to leave, or to have left.
+	Leaving func(desired.PodRef)
 	// Lost is told of bindings whose group proved not to exist.
 	Lost func(controller.Bound)
 	// Sweep is how often an unchanged group is looked at for drift.
@@ -52,6 +54,8 @@ type Reconciler struct {
 type syncer struct {
 	*elb.Syncer
 	account *elb.Account
+	// last is the plan that was published last. The Reconciler's lock guards it.
+	last plan.Plan
 }
 
 // Reconcile makes the group's plan, starts the calls that are due, and reports.
@@ -61,8 +65,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, arn target.ARN) (reconcile.R
 		r.forget(arn)
 		return reconcile.Result{}, nil
 	}
-	round := r.syncer(ctx, arn, bindings).Step(ctx)
+	s := r.syncer(ctx, arn, bindings)
+	round := s.Step(ctx)
+	r.mu.Lock()
+	s.last = round.Plan
+	r.mu.Unlock()
 	r.publish(ctx, bindings, round)
+	r.tellLeaving(round)
 	return reconcile.Result{RequeueAfter: until(round.Next)}, nil
 }
 

@@ -34,8 +34,9 @@ type Reconciler struct {
 	Registry *controller.Registry
 	Board    *controller.Board
 	Events   *kube.Recorder
-	// Image holds this program, for the drain mode Hold; empty if not known.
-	Image string
+	// Image holds this program, for the drain mode Hold; empty if not known. Endpoint
+	// is where it asks the controller.
+	Image, Endpoint string
 	// Wake brings a binding to Reconcile.
 	Wake controller.Queue[desired.BindingID]
 
@@ -92,7 +93,7 @@ func (r *Reconciler) draining(ctx context.Context, tgb *v1beta1.TargetGroupBindi
 	}
 	into.Drain.DeregistrationDelaySeconds = delay
 	if settings.Mode == drain.Hold {
-		into.Drain.Image = r.Image
+		into.Drain.Image, into.Drain.Endpoint = r.Image, r.Endpoint
 	}
 	return again
 }
