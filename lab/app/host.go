@@ -43,6 +43,18 @@ func Host(kill context.Context, c *Container) int {
 	}
 }
 
+// Executable is an image whose entrypoint is an executable of this machine, run as
+// [Host] does. A container's command takes its place, as in any image.
+func Executable(path string) App {
+	return func(kill context.Context, c *Container) int {
+		own := *c
+		if len(own.Command) == 0 {
+			own.Command = []string{path}
+		}
+		return Host(kill, &own)
+	}
+}
+
 // runHost stays on one thread, since the death signal of the child is bound to
 // the thread that starts it.
 func runHost(c *Container, line []string, started chan<- *exec.Cmd, ended chan<- int) {

@@ -6,15 +6,22 @@
 //
 // Honoured from a pod's spec: containers and init containers (image as the name
 // of an app, command, args, env from values, fields, ConfigMaps and Secrets,
-// ports, lifecycle, the three probes by httpGet, tcpSocket and exec),
-// readinessGates, restartPolicy, terminationGracePeriodSeconds, hostNetwork.
+// ports, lifecycle, the three probes by httpGet, tcpSocket and exec, mounts of
+// emptyDir volumes), readinessGates, restartPolicy, terminationGracePeriodSeconds,
+// hostNetwork.
 //
 // Not done, and said so by an event LabUnsupported on the pod that asks for it:
-// volumes other than the ServiceAccount's token, resource limits, ephemeral
+// volumes other than a plain emptyDir and the ServiceAccount's token, resource limits, ephemeral
 // containers, gRPC probes (taken as passed), host ports, security contexts,
 // activeDeadlineSeconds. Not done and not said: logs, exec and port-forward of
 // kubectl, changes of images in place, node-pressure eviction. Exec probes and
 // exec hooks run as processes of this machine with the container's environment.
+//
+// There is no file system for each container. A volume is a directory of this
+// machine, and the words of a command that are paths in a mounted volume are
+// rewritten to there: of a container's command and args, and of exec probes and
+// hooks. Paths that a program makes up by itself, or reads elsewhere, are not; nor
+// is a mount read-only.
 package node
 
 import (
@@ -23,6 +30,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -79,6 +87,7 @@ type Fleet struct {
 	informer cache.SharedIndexInformer
 	ended    sync.WaitGroup
 	writes   chan struct{}
+	volumes  string // the directory of all volumes
 
 	mu    sync.Mutex
 	nodes map[string]*Node
@@ -96,8 +105,11 @@ func Start(ctx context.Context, options Options) (*Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	if f.network, err = vpc.Reserve(); err != nil {
+	if f.volumes, err = os.MkdirTemp("", "lab-volumes-"); err != nil {
 		return nil, fmt.Errorf("node: %w", err)
+	}
+	if f.network, err = vpc.Reserve(); err != nil {
+		return nil, fmt.Errorf("node: %w", errors.Join(err, os.Remove(f.volumes)))
 	}
 	f.startEvents()
 	if err := f.startWatch(ctx); err != nil {
@@ -247,6 +259,9 @@ func (f *Fleet) Stop() {
 	f.mu.Unlock()
 	f.ended.Wait()
 	f.network.Release()
+	if err := os.RemoveAll(f.volumes); err != nil {
+		f.options.Log.Warn("volumes not removed", "error", err)
+	}
 }
 
 // Network is the address range of the fleet.

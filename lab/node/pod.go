@@ -102,6 +102,12 @@ func (p *pod) run() {
 	if !p.takeAddress() {
 		return
 	}
+	defer p.removeVolumes()
+	if err := p.makeVolumes(); err != nil {
+		p.event(corev1.EventTypeWarning, "FailedMount", "%v", err)
+		p.releaseAddress()
+		return
+	}
 	reported := make(chan struct{})
 	stopReporting := make(chan struct{})
 	go func() {

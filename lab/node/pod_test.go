@@ -294,7 +294,8 @@ func TestJobCompletes(t *testing.T) {
 func TestUnknownImageAndUnsupportedFields(t *testing.T) {
 	p := webPod("odd")
 	p.Spec.Containers[0].Image = "example.com/odd:1"
-	p.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}}
+	memory := corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}
+	p.Spec.Volumes = []corev1.Volume{{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &memory}}}
 	p = create(t, p)
 	until(t, p, "waiting for its image", func(p *corev1.Pod) bool {
 		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Waiting != nil &&

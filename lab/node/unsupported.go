@@ -11,10 +11,9 @@ import (
 func (p *pod) sayUnsupported() {
 	spec := &p.current().Spec
 	var missing []string
-	for _, v := range spec.Volumes {
-		// Every pod has the projected token of its ServiceAccount.
-		if v.Projected == nil {
-			missing = append(missing, "volume "+v.Name)
+	for i := range spec.Volumes {
+		if !isPlain(&spec.Volumes[i]) {
+			missing = append(missing, "volume "+spec.Volumes[i].Name)
 		}
 	}
 	if len(spec.EphemeralContainers) > 0 {

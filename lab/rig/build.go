@@ -10,22 +10,22 @@ import (
 	"syscall"
 )
 
-// build makes the tgc executable from the main module.
-func build(ctx context.Context, path string, options Options) error {
+// build makes tgc, and the program that it puts into pods, from the main module.
+func build(ctx context.Context, folder string, options Options) error {
 	root, err := sourceRoot()
 	if err != nil {
 		return err
 	}
-	args, cgo := []string{"build", "-o", path}, "CGO_ENABLED=0" // as it is released
+	args, cgo := []string{"build", "-o", folder + string(filepath.Separator)}, "CGO_ENABLED=0" // as it is released
 	if options.Race {
 		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
 	}
 	fmt.Fprintln(options.Progress, "building tgc")
-	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc")...)
+	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc", "./cmd/tgc-wait")...)
 	command.Dir = root
 	// Who interrupts kills the go command with its compilers; their temporary
 	// files are among ours, which are removed.
-	command.Env = append(os.Environ(), cgo, "GOTMPDIR="+filepath.Dir(path))
+	command.Env = append(os.Environ(), cgo, "GOTMPDIR="+folder)
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	if output, err := command.CombinedOutput(); err != nil {

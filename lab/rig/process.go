@@ -2,6 +2,7 @@ package rig
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Process struct {
 
 	// Webhook is the URL of the pods' webhook; empty if it serves none.
 	Webhook string
+	// Desk is where pods ask that leave, as host:port.
+	Desk string
 
 	metrics, health string // URLs; empty if it serves none
 
@@ -48,6 +51,9 @@ type ProcessOptions struct {
 	Config *rest.Config
 	// Webhook makes the controller serve its webhook.
 	Webhook bool
+	// Desk is where the controller answers pods that leave, such as that of one that
+	// was stopped; empty for an address of its own.
+	Desk string
 	// Log also receives the log, as it is written. May be nil.
 	Log io.Writer
 }
@@ -57,8 +63,10 @@ type ProcessOptions struct {
 func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process, error) {
 	address := r.nextAddress()
 	metrics, health := address+":8080", address+":8081"
+	desk := cmp.Or(options.Desk, address+":8082")
 	args := append([]string{
 		"controller", "--metrics-bind-address=" + metrics, "--health-probe-bind-address=" + health,
+		"--drain-bind-address=" + desk, "--drain-endpoint=" + desk,
 	}, options.Args...)
 	if options.Webhook {
 		args = append(args, "--webhook-bind-address="+address+":9443", "--webhook-host="+address)
@@ -70,6 +78,7 @@ func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process,
 	if options.Webhook {
 		p.Webhook = "https://" + address + ":9443/pods"
 	}
+	p.Desk = desk
 	p.metrics, p.health = "http://"+metrics, "http://"+health
 	if err := p.awaitHealth(ctx); err != nil {
 		p.Kill()
@@ -77,6 +86,9 @@ func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process,
 	}
 	return p, nil
 }
+
+// NextDesk is an address for ProcessOptions.Desk that no other process has.
+func (r *Rig) NextDesk() string { return r.nextAddress() + ":8082" }
 
 // nextAddress is a loopback address that no other process of this machine uses:
 // above those of the lab's pods, and made of our own process id. A free port of

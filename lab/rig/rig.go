@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
@@ -80,7 +82,7 @@ func Start(ctx context.Context, options Options) (*Rig, error) {
 }
 
 func (r *Rig) start(ctx context.Context, options Options) error {
-	if err := build(ctx, r.executable, options); err != nil {
+	if err := build(ctx, r.dir, options); err != nil {
 		return err
 	}
 	var err error
@@ -89,6 +91,7 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 	}
 	r.Sim, r.Endpoint = r.simulator.Sim, r.simulator.Endpoint
 	options.World.Cluster.Progress = options.Progress
+	options.World.Fleet.Apps = withImage(options.World.Fleet.Apps, r.executable)
 	fmt.Fprintln(options.Progress, "starting Kubernetes")
 	if r.World, err = world.Start(ctx, options.World); err != nil {
 		return err
@@ -97,6 +100,16 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 		return err
 	}
 	return r.installCRDs(ctx)
+}
+
+// Image is the image of tgc that pods can have.
+const Image = "lab.local/tgc"
+
+// withImage adds the image of tgc to other apps.
+func withImage(apps map[string]app.App, executable string) map[string]app.App {
+	all := map[string]app.App{Image: app.Executable(executable)}
+	maps.Copy(all, apps)
+	return all
 }
 
 // Stop ends everything and leaves nothing behind.

@@ -106,7 +106,11 @@ func rightsFor(settings config.Controller) []right {
 			bindings.verbs += " create delete"
 		}
 		injections := right{group: v1beta1.GroupVersion.Group, resource: v1beta1.PodInjections, namespace: settings.Namespace, verbs: "list watch create patch delete"}
-		rights = append(rights, bindings, status, injections)
+		pods := right{resource: "pods/status", namespace: settings.Namespace, verbs: "patch"}
+		rights = append(rights, bindings, status, injections, pods)
+		if settings.DrainAddress != "0" {
+			rights = append(rights, right{resource: "pods", namespace: settings.Namespace, verbs: "get"})
+		}
 	}
 	if settings.LeaderElection {
 		lease := right{group: "coordination.k8s.io", resource: "leases", namespace: settings.LeaseNamespace, verbs: "create"}
