@@ -472,3 +472,13 @@ func (e *env) contains(text string, words ...string) {
 		}
 	}
 }
+
+// has gives an error unless text contains all words.
+func has(text string, words ...string) error {
+	for _, word := range words {
+		if !strings.Contains(text, word) {
+			return fmt.Errorf("no %q in\n%s", word, text)
+		}
+	}
+	return nil
+}

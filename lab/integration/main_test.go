@@ -11,6 +11,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/cluster"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
@@ -34,7 +35,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	var err error
 	shared, err = rig.Start(context.Background(), rig.Options{
-		World: world.Options{Nodes: 3, Fleet: node.Options{IPv6: true}, Cluster: cluster.Options{
+		World: world.Options{Nodes: 3, Fleet: node.Options{IPv6: true, Apps: map[string]app.App{witnessed: witnessedWeb}}, Cluster: cluster.Options{
 			// Some clusters are stricter about owners than others.
 			APIServer: []string{"--enable-admission-plugins=OwnerReferencesPermissionEnforcement"},
 		}},

@@ -1,7 +1,10 @@
 package integration
 
 import (
+	"context"
+	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -18,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -31,6 +35,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
@@ -63,7 +68,7 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 	witness, config := e.witness(account)
 
 	bound, annotated := e.group(), e.group(func(g *elbsim.SeedGroup) { g.Name = "annotated" })
-	e.deployment("bound", 2, gatedBy("bound"))
+	e.deployment("bound", 2, gatedBy("bound"), hooked)
 	e.service("bound")
 	e.deployment("annotated", 1)
 	service := e.service("annotated")
@@ -76,6 +81,17 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 
 	injections := right{"targetgroupcontroller.io", "podinjections", "patch"}
 	e.eventually("PodInjection written", func() error { return witness.saw(injections) })
+
+	// Of a container that ends while its pod stays the API server is asked, and how far
+	// a pod is on its way out is written on it.
+	pods := e.list("bound")
+	answer, err := ask(e.ctx, p, &pods[0])
+	if err != nil || answer.State != drain.Staying {
+		e.Errorf("a pod that stays is told %+v, %v", answer, err)
+	}
+	e.delete(&pods[0])
+	e.eventually("a leaving pod told of", func() error { return witness.saw(right{"", "pods/status", "patch"}) })
+	e.inStep(bound, "bound", 2)
 
 	// A complaint that is repeated becomes a higher count of the same event.
 	e.eventually("event counted", func() error {
@@ -109,6 +125,38 @@ func TestRightsAreAllThatTheControllerUses(t *testing.T) {
 			e.Errorf("right %v is granted and was not used", r)
 		}
 	}
+}
+
+// hooked gives pods a drain hook, as admission would.
+func hooked(d *appsv1.Deployment) {
+	d.Spec.Template.Annotations = map[string]string{
+		v1beta1.AnnotationDrainMode: string(v1beta1.DrainSleep), v1beta1.AnnotationDrainHold: "1",
+		v1beta1.AnnotationDrainLate: "0", v1beta1.AnnotationDrainShutdown: "1", v1beta1.AnnotationDrainContainers: "web",
+	}
+	d.Spec.Template.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{
+		PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}},
+	}
+}
+
+// ask asks a controller about a pod, as the pod would.
+func ask(ctx context.Context, p *rig.Process, pod *corev1.Pod) (drain.Answer, error) {
+	var answer drain.Answer
+	values := url.Values{
+		drain.ParamNamespace: {pod.Namespace}, drain.ParamName: {pod.Name}, drain.ParamUID: {string(pod.UID)},
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Desk+drain.Path+"?"+values.Encode(), nil)
+	if err != nil {
+		return answer, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return answer, errors.New(response.Status)
+	}
+	return answer, json.NewDecoder(response.Body).Decode(&answer)
 }
 
 // right is what a rule of a role grants. Names of objects are left out.

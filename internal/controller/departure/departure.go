@@ -48,7 +48,8 @@ type Reconciler struct {
 	// Groupless tells whether a binding has no group for good.
 	Groupless func(desired.BindingID) bool
 
-	wake controller.Queue[desired.PodRef]
+	wake    controller.Queue[desired.PodRef]
+	elected <-chan struct{}
 
 	mu      sync.Mutex
 	leavers map[desired.PodRef]*leaver
@@ -69,6 +70,8 @@ type leaver struct {
 	told   map[target.Reason]string
 	// accepted is when the last group had let go; zero while one has not.
 	accepted time.Time
+	// counted: how the leaving came out was counted.
+	counted bool
 }
 
 // standing is what a binding's group was found to say of a pod.
@@ -90,14 +93,18 @@ func (r *Reconciler) Reconcile(ctx context.Context, ref desired.PodRef) (reconci
 	case client.IgnoreNotFound(err) != nil:
 		return reconcile.Result{}, err
 	case err != nil || string(pod.UID) != ref.UID:
-		return reconcile.Result{}, r.end(ctx, ref)
+		if err := r.end(ctx, ref); err != nil {
+			return reconcile.Result{}, err
+		}
+		r.forget(ref)
+		return reconcile.Result{}, nil
 	}
 	facts, hooked := kube.LeaverOf(&pod)
 	switch {
 	case !hooked || pod.DeletionTimestamp == nil:
 		return reconcile.Result{}, nil
 	case !facts.Leaving:
-		r.gone(&pod)
+		r.noteGone(&pod)
 		return reconcile.Result{}, r.end(ctx, ref)
 	}
 	l := r.begin(&pod, facts.Leave.Deleted)
@@ -241,12 +248,17 @@ func (r *Reconciler) once(l *leaver, reason target.Reason, message string) bool 
 	return !told || before != message
 }
 
-// end counts how the leaving of a pod came out that is there no more.
+// end counts how the leaving of a pod came out that was seen to be gone. A pod that is
+// in the cache no more, and was not, will be in a moment.
 func (r *Reconciler) end(ctx context.Context, ref desired.PodRef) error {
 	r.mu.Lock()
 	l := r.leavers[ref]
+	var gone time.Time
+	if l != nil {
+		gone = l.gone
+	}
 	r.mu.Unlock()
-	if l == nil {
+	if gone.IsZero() || l.counted {
 		return nil
 	}
 	if !l.done() {
@@ -255,13 +267,7 @@ func (r *Reconciler) end(ctx context.Context, ref desired.PodRef) error {
 			return err
 		}
 	}
-	r.mu.Lock()
-	gone := l.gone
-	delete(r.leavers, ref)
-	r.mu.Unlock()
-	if gone.IsZero() { // it was replaced while the watch was broken
-		gone = time.Now()
-	}
+	l.counted = true
 	leave := l.leave()
 	if len(leave.Departures) == 0 {
 		return nil
@@ -273,4 +279,24 @@ func (r *Reconciler) end(ctx context.Context, ref desired.PodRef) error {
 			"Gone %d s after the deletion, while load balancers could still send to it", int(gone.Sub(l.since).Seconds())))
 	}
 	return nil
+}
+
+// forget drops a pod whose end was counted, or is not to be.
+func (r *Reconciler) forget(ref desired.PodRef) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if l := r.leavers[ref]; l != nil && (l.counted || !r.leads()) {
+		delete(r.leavers, ref)
+	}
+}
+
+// leads tells whether it is for this replica to count. Others follow pods, too, so that
+// they know since when, but what ended before they lead is not theirs.
+func (r *Reconciler) leads() bool {
+	select {
+	case <-r.elected:
+		return true
+	default:
+		return false
+	}
 }

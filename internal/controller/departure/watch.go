@@ -29,6 +29,7 @@ type queue = workqueue.TypedRateLimitingInterface[desired.PodRef]
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	r.elected = mgr.Elected()
 	warm := true
 	c, err := ctrlcontroller.NewTyped("departure", mgr, ctrlcontroller.TypedOptions[desired.PodRef]{
 		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
@@ -58,8 +59,7 @@ func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, desired.PodR
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[pod], q queue) {
 			if e.ObjectOld.UID != e.ObjectNew.UID { // deleted and made anew while the watch was broken
-				r.gone(e.ObjectOld)
-				q.Add(refOf(e.ObjectOld))
+				r.gone(e.ObjectOld, q)
 			}
 			if leaves(e.ObjectNew) {
 				if !leaves(e.ObjectOld) {
@@ -69,21 +69,31 @@ func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, desired.PodR
 			}
 		},
 		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[pod], q queue) {
-			r.gone(e.Object)
-			q.Add(refOf(e.Object))
+			r.gone(e.Object, q)
 		},
 	}
 }
 
-// gone notes when a pod with a hook was seen to be gone, be it that it was never seen
-// to leave: it was deleted by force.
-func (r *Reconciler) gone(pod *corev1.Pod) {
-	if !kube.HasHook(pod) {
-		return
+// gone takes in that a pod with a hook is gone, be it that it was never seen to leave:
+// it was deleted by force.
+func (r *Reconciler) gone(pod *corev1.Pod, q queue) {
+	switch {
+	case !kube.HasHook(pod):
+	case r.leads():
+		r.noteGone(pod)
+		q.Add(refOf(pod))
+	default:
+		r.forget(refOf(pod))
 	}
+}
+
+// noteGone notes when a pod was first seen to be gone.
+func (r *Reconciler) noteGone(pod *corev1.Pod) {
 	now := time.Now()
 	l := r.begin(pod, now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	l.gone = now
+	if l.gone.IsZero() {
+		l.gone = now
+	}
 }

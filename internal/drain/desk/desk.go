@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
@@ -73,7 +74,7 @@ func (d *Desk) SetupWithManager(mgr ctrl.Manager) error {
 	d.seats = make(chan struct{}, guests)
 	d.asking = flowcontrol.NewTokenBucketRateLimiter(liveQPS, liveBurst)
 	d.since, d.bells = map[types.UID]time.Time{}, map[types.UID]*bell{}
-	informer, err := mgr.GetCache().GetInformer(context.Background(), &corev1.Pod{}, nil)
+	informer, err := mgr.GetCache().GetInformer(context.Background(), &corev1.Pod{}, ctrlcache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watch pods: %w", err)
 	}
