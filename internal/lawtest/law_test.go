@@ -43,6 +43,16 @@ var laws = []struct {
 		reason:  "what people are told follows from what was decided, and from nothing else",
 	},
 	{
+		pkg:     "internal/drain",
+		imports: []string{module + "internal/target"},
+		reason:  "how long a pod serves on is decided alike by the controller and in the pod",
+	},
+	{
+		pkg:     "internal/drain/wait",
+		imports: []string{module + "internal/drain"},
+		reason:  "it runs in the containers of others, within their memory limits",
+	},
+	{
 		pkg:     "internal/elbsim/model",
 		imports: []string{module + "internal/target"},
 		reason:  "AWS's side shares our words and none of our thoughts, else it would confirm our mistakes",
@@ -179,6 +189,9 @@ var free = []struct {
 	{"elbv2sim", "github.com/aws/", "people test with the SDK and the version that they have"},
 	{"elbv2sim", module + "internal/elb/awselb", "people import the simulator and should not get a controller with it"},
 	{"elbv2sim", module + "internal/controller", "people import the simulator and should not get a controller with it"},
+	{"cmd/tgc-wait", "k8s.io/", "it runs in the containers of others, within their memory limits"},
+	{"cmd/tgc-wait", "github.com/aws/", "it runs in the containers of others, within their memory limits"},
+	{"cmd/tgc-wait", "github.com/spf13/", "it runs in the containers of others, within their memory limits"},
 	{"internal/gen", module, "pages are written from what is handed in, so that a new metric or flag needs no change there"},
 	{"cmd/tgc", module + "internal/gen", "the program does not carry the tools that document it"},
 	{"internal/elbsim/model", module + "internal/desired", "AWS's side shares none of our thoughts"},

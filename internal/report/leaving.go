@@ -49,14 +49,14 @@ func Leaving(departures []Departure, hold time.Duration) Condition {
 	slices.Sort(left)
 	var parts []string
 	if len(gone) > 0 {
-		parts = append(parts, "Deregistered from "+strings.Join(slices.Compact(gone), ", "))
+		parts = append(parts, "deregistered from "+strings.Join(slices.Compact(gone), ", "))
 	}
 	if len(left) > 0 {
-		parts = append(parts, "Still registered in "+strings.Join(slices.Compact(left), ", "))
+		parts = append(parts, "still registered in "+strings.Join(slices.Compact(left), ", "))
 	} else {
 		parts = append(parts, fmt.Sprintf("holding %d s", int(hold.Seconds())))
 	}
-	condition.Message = strings.Join(parts, ", ")
+	condition.Message = capital(strings.Join(parts, ", "))
 	return condition
 }
 
@@ -70,3 +70,6 @@ func after(d time.Duration) string {
 	}
 	return fmt.Sprintf("after %.1f s", d.Seconds())
 }
+
+// capital makes a sentence begin as one.
+func capital(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -406,7 +406,7 @@ func TestDrain_PodInTwoGroups(t *testing.T) {
 	pod := d.list("web")[0]
 	d.delete(&pod)
 	message := d.says(&pod, corev1.ConditionFalse, target.Throttled).Message
-	d.contains(message, "Deregistered from "+d.group.Name+" after", "Still registered in other")
+	d.contains(message, "Deregistered from "+d.group.Name+" after", "still registered in other")
 	end()
 	d.held(&pod, d.deregistration(other, &pod))
 	d.event(pod.Name, string(target.Deregistered), "other after ")

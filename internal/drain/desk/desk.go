@@ -71,9 +71,7 @@ type bell struct {
 
 // SetupWithManager makes the manager run the desk.
 func (d *Desk) SetupWithManager(mgr ctrl.Manager) error {
-	d.seats = make(chan struct{}, guests)
-	d.asking = flowcontrol.NewTokenBucketRateLimiter(liveQPS, liveBurst)
-	d.since, d.bells = map[types.UID]time.Time{}, map[types.UID]*bell{}
+	d.open()
 	informer, err := mgr.GetCache().GetInformer(context.Background(), &corev1.Pod{}, ctrlcache.BlockUntilSynced(false))
 	if err != nil {
 		return fmt.Errorf("watch pods: %w", err)
@@ -88,6 +86,13 @@ func (d *Desk) SetupWithManager(mgr ctrl.Manager) error {
 	}
 	d.synced = handler.HasSynced
 	return mgr.Add(d)
+}
+
+// open makes the desk ready to take in pods.
+func (d *Desk) open() {
+	d.seats = make(chan struct{}, guests)
+	d.asking = flowcontrol.NewTokenBucketRateLimiter(liveQPS, liveBurst)
+	d.since, d.bells = map[types.UID]time.Time{}, map[types.UID]*bell{}
 }
 
 // NeedLeaderElection is false: every replica answers.
