@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,33 +10,36 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain/wait"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 )
 
-// installed builds the program and installs it with settings.
-func installed(t *testing.T, settings wait.Settings) string {
+// installed builds the program and puts beside it what it needs to know.
+func installed(t *testing.T, pod drain.Pod) string {
 	t.Helper()
-	built := filepath.Join(t.TempDir(), "tgc-wait")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", built, ".")
+	program := filepath.Join(t.TempDir(), "tgc")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	folder := t.TempDir()
-	if err := wait.Install(built, folder, settings); err != nil {
+	known, err := json.Marshal(pod)
+	if err == nil {
+		err = os.WriteFile(podFile(program), known, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(folder, wait.Program)
+	return program
 }
 
-// brief settings make a wait that is over at once: less than what a hook leaves of the
-// grace period.
-var brief = wait.Settings{Namespace: "shop", Name: "web-0", UID: "uid-0", Late: -3 * time.Second}
+func podFile(program string) string { return filepath.Join(filepath.Dir(program), drain.PodFile) }
 
-// endless ones make a wait that nobody sits out.
-var endless = wait.Settings{Namespace: "shop", Name: "web-0", UID: "uid-0", Hold: time.Hour}
+// brief makes a wait of three seconds, and endless one that nobody sits out.
+var (
+	brief   = drain.Pod{Namespace: "shop", Name: "web-0", UID: "uid-0"}
+	endless = drain.Pod{Namespace: "shop", Name: "web-0", UID: "uid-0", HoldSeconds: 3600}
+)
 
 func TestHookBecomesTheOneThatWasThereBefore(t *testing.T) {
 	program := installed(t, brief)
@@ -81,7 +85,7 @@ func TestHookEndsOnSIGTERM(t *testing.T) {
 // What is broken is told: of a hook that fails the kubelet makes an event.
 func TestBrokenHookFails(t *testing.T) {
 	program := installed(t, brief)
-	if err := os.Remove(filepath.Join(filepath.Dir(program), "wait.json")); err != nil {
+	if err := os.Remove(podFile(program)); err != nil {
 		t.Fatal(err)
 	}
 	for args, want := range map[string]string{"wait": "cannot wait", "": "usage", "wait now": "usage"} {

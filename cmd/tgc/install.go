@@ -13,13 +13,17 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 )
 
+// waitProgram lies beside this program. It is one of its own because it runs within the
+// memory limits of the containers of others.
+const waitProgram = "tgc-wait"
+
 // installCommand is `tgc install`. It runs in an init container that admission puts
 // into pods, and is of no use to people.
 func installCommand() *cobra.Command {
 	var pod drain.Pod
 	command := &cobra.Command{
 		Use:    "install FOLDER",
-		Short:  "Copy this program into a volume that the containers of a pod share",
+		Short:  "Copy the program that waits into a volume that the containers of a pod share",
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -27,7 +31,7 @@ func installCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("find this program: %w", err)
 			}
-			return install(args[0], self, pod)
+			return install(args[0], filepath.Join(filepath.Dir(self), waitProgram), pod)
 		},
 	}
 	flags := command.Flags()
@@ -37,6 +41,7 @@ func installCommand() *cobra.Command {
 	flags.IntVar(&pod.HoldSeconds, "hold-seconds", 0, "how long the pod serves on after its deregistration")
 	flags.IntVar(&pod.LateSeconds, "late-seconds", 0, "how late the deregistration may be")
 	flags.IntVar(&pod.ShutdownSeconds, "shutdown-seconds", 0, "how long the application needs after SIGTERM")
+	flags.StringVar(&pod.Endpoint, "drain-endpoint", "", "where the controller answers, as host:port, several with commas")
 	return command
 }
 
@@ -44,6 +49,9 @@ func installCommand() *cobra.Command {
 // user may run the copy. An init container may run again: what is there is replaced
 // as a whole.
 func install(folder, program string, pod drain.Pod) error {
+	if err := pod.Check(); err != nil {
+		return err
+	}
 	known, err := json.Marshal(pod)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@
 package drain
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
@@ -131,4 +132,26 @@ type Pod struct {
 	HoldSeconds     int `json:"holdSeconds"`
 	LateSeconds     int `json:"lateSeconds"`
 	ShutdownSeconds int `json:"shutdownSeconds"`
+	// Endpoint is where the controller answers, as host:port, several with commas; a
+	// host may stand for several addresses. Empty if nobody is to be asked.
+	Endpoint string `json:"endpoint,omitempty"`
+}
+
+// Check tells what is missing.
+func (p Pod) Check() error {
+	if p.Namespace == "" || p.Name == "" || p.UID == "" {
+		return fmt.Errorf("the namespace, name or UID of the pod is missing: have %q, %q, %q", p.Namespace, p.Name, p.UID)
+	}
+	if min(p.HoldSeconds, p.LateSeconds, p.ShutdownSeconds) < 0 {
+		return fmt.Errorf("negative times: hold %d s, late %d s, shutdown %d s", p.HoldSeconds, p.LateSeconds, p.ShutdownSeconds)
+	}
+	return nil
+}
+
+// Times of the pod.
+func (p Pod) Times() Times {
+	seconds := func(n int) *time.Duration { d := time.Duration(n) * time.Second; return &d }
+	return Of(Settings{
+		Mode: Hold, Hold: seconds(p.HoldSeconds), Late: seconds(p.LateSeconds), Shutdown: seconds(p.ShutdownSeconds),
+	}, Group{})
 }

@@ -43,11 +43,6 @@ var laws = []struct {
 		reason:  "what people are told follows from what was decided, and from nothing else",
 	},
 	{
-		pkg:     "internal/drain",
-		imports: []string{module + "internal/target"},
-		reason:  "how long a pod serves on is decided alike by the controller and in the pod",
-	},
-	{
 		pkg:     "internal/drain/wait",
 		imports: []string{module + "internal/drain"},
 		reason:  "it runs in the containers of others, within their memory limits",

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
@@ -44,12 +45,12 @@ func NewAsker() *Asker {
 // ask sends what the controller says of a pod until ctx ends. One question is asked
 // at a time. Which address is asked first is left to chance, so that many pods that
 // leave at once are spread over the replicas.
-func (a *Asker) ask(ctx context.Context, s Settings, answers chan<- drain.Answer) {
+func (a *Asker) ask(ctx context.Context, pod drain.Pod, answers chan<- drain.Answer) {
 	client := &http.Client{Transport: &http.Transport{DialContext: a.Dial, MaxIdleConnsPerHost: 1}}
 	defer client.CloseIdleConnections()
 	known, pause := "", shortPause
 	for ctx.Err() == nil {
-		answer, err := a.round(ctx, client, s, known)
+		answer, err := a.round(ctx, client, pod, known)
 		if err == nil {
 			known, pause = answer.Known(), shortPause
 			select {
@@ -69,11 +70,11 @@ func (a *Asker) ask(ctx context.Context, s Settings, answers chan<- drain.Answer
 }
 
 // round asks one address after the other until one answers.
-func (a *Asker) round(ctx context.Context, client *http.Client, s Settings, known string) (drain.Answer, error) {
+func (a *Asker) round(ctx context.Context, client *http.Client, pod drain.Pod, known string) (drain.Answer, error) {
 	err := fmt.Errorf("nobody to ask")
-	for _, address := range a.addresses(ctx, s.Endpoints) {
+	for _, address := range a.addresses(ctx, pod.Endpoint) {
 		var answer drain.Answer
-		if answer, err = question(ctx, client, address, s, known); err == nil {
+		if answer, err = question(ctx, client, address, pod, known); err == nil {
 			return answer, nil
 		}
 	}
@@ -82,12 +83,12 @@ func (a *Asker) round(ctx context.Context, client *http.Client, s Settings, know
 
 // addresses are those that the endpoints stand for now, in no order. A controller
 // that is replaced has others.
-func (a *Asker) addresses(ctx context.Context, endpoints []string) []string {
+func (a *Asker) addresses(ctx context.Context, endpoints string) []string {
 	ctx, cancel := context.WithTimeout(ctx, soonLimit)
 	defer cancel()
 	var all []string
-	for _, endpoint := range endpoints {
-		host, port, err := net.SplitHostPort(endpoint)
+	for endpoint := range strings.SplitSeq(endpoints, ",") {
+		host, port, err := net.SplitHostPort(strings.TrimSpace(endpoint))
 		if err != nil {
 			continue
 		}
@@ -104,9 +105,9 @@ func (a *Asker) addresses(ctx context.Context, endpoints []string) []string {
 }
 
 // question asks once.
-func question(ctx context.Context, client *http.Client, address string, s Settings, known string) (drain.Answer, error) {
+func question(ctx context.Context, client *http.Client, address string, pod drain.Pod, known string) (drain.Answer, error) {
 	limit := soonLimit
-	values := url.Values{drain.ParamNamespace: {s.Namespace}, drain.ParamName: {s.Name}, drain.ParamUID: {s.UID}}
+	values := url.Values{drain.ParamNamespace: {pod.Namespace}, drain.ParamName: {pod.Name}, drain.ParamUID: {pod.UID}}
 	if known != "" {
 		values.Set(drain.ParamKnown, known)
 		limit = lateLimit

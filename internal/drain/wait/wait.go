@@ -1,3 +1,8 @@
+// Package wait is what runs in pods: a preStop hook that returns when the container
+// may stop.
+//
+// It runs beside other people's programs, on their account, and so is made of little
+// more than the standard library.
 package wait
 
 import (
@@ -25,16 +30,17 @@ type Options struct {
 // leave, and is held.
 //
 // It returns early when ctx ends.
-func Wait(ctx context.Context, s Settings, options Options) {
+func Wait(ctx context.Context, pod drain.Pod, options Options) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &waiter{settings: s, output: options.Output, leave: drain.Leave{
-		Deleted: time.Now(), Grace: s.Hold + s.Late + s.Shutdown + drain.Margin, Shutdown: s.Shutdown,
+	times := pod.Times()
+	w := &waiter{hold: times.Hold, output: options.Output, leave: drain.Leave{
+		Deleted: time.Now(), Grace: times.Grace, Shutdown: times.Shutdown,
 	}}
 	var answers chan drain.Answer
 	if options.Asker != nil {
 		answers = make(chan drain.Answer)
-		go options.Asker.ask(ctx, s, answers)
+		go options.Asker.ask(ctx, pod, answers)
 	}
 	for {
 		verdict := w.leave.Decide(time.Now())
@@ -49,7 +55,7 @@ func Wait(ctx context.Context, s Settings, options Options) {
 				w.say("the pod stays, only this container ends: no need to wait")
 				return
 			}
-			w.leave.Learn(answer, s.Hold, time.Now())
+			w.leave.Learn(answer, w.hold, time.Now())
 			w.reason = string(answer.Reason)
 		case <-ctx.Done():
 			w.say("told to end")
@@ -61,11 +67,11 @@ func Wait(ctx context.Context, s Settings, options Options) {
 }
 
 type waiter struct {
-	settings Settings
-	output   io.Writer
-	leave    drain.Leave
-	reason   string // why the pod is still registered
-	last     string // what was said last
+	hold   time.Duration
+	output io.Writer
+	leave  drain.Leave
+	reason string // why the pod is still registered
+	last   string // what was said last
 }
 
 // tell says what is waited for, if it is something else than before.
@@ -85,7 +91,7 @@ func (w *waiter) tell(v drain.Verdict) {
 	case v.Forced:
 		w.say("deregistered, serving on until the grace period ends, which is too early")
 	default:
-		w.say("deregistered, serving on for %s after that", w.settings.Hold)
+		w.say("deregistered, serving on for %s after that", w.hold)
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,10 +18,10 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
-// settings are those of a pod whose deadline is 168 s after the deletion.
-var settings = wait.Settings{
-	Namespace: "shop", Name: "web-0", UID: "uid-0", Endpoints: []string{"tgc-drain.test:8082"},
-	Hold: 45 * time.Second, Late: 120 * time.Second, Shutdown: 30 * time.Second,
+// settings are of a pod whose deadline is 168 s after the deletion.
+var settings = drain.Pod{
+	Namespace: "shop", Name: "web-0", UID: "uid-0", Endpoint: "tgc-drain.test:8082, tgc-drain.test:8082",
+	HoldSeconds: 45, LateSeconds: 120, ShutdownSeconds: 30,
 }
 
 const deadline = 168 * time.Second
@@ -345,50 +343,4 @@ func TestWaitEndsWhenToldTo(t *testing.T) {
 			t.Errorf("took %v; said\n%s", took, said)
 		}
 	})
-}
-
-func TestInstall(t *testing.T) {
-	folder := t.TempDir()
-	program := filepath.Join(t.TempDir(), "source")
-	if err := os.WriteFile(program, []byte("program"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	env := map[string]string{
-		"TGC_POD_NAMESPACE": "shop", "TGC_POD_NAME": "web-0", "TGC_POD_UID": "uid-0",
-		"TGC_HOLD_SECONDS": "45", "TGC_LATE_SECONDS": "120", "TGC_SHUTDOWN_SECONDS": "30",
-		"TGC_DRAIN_ENDPOINT": "tgc-drain.test:8082",
-	}
-	got, err := wait.FromEnv(func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // an init container may be run again
-		if err := wait.Install(program, folder, got); err != nil {
-			t.Fatal(err)
-		}
-	}
-	loaded, err := wait.Load(folder)
-	if err != nil || loaded.Namespace != "shop" || loaded.Hold != settings.Hold || loaded.Late != settings.Late ||
-		loaded.Shutdown != settings.Shutdown || !slices.Equal(loaded.Endpoints, settings.Endpoints) || loaded.UID != "uid-0" {
-		t.Errorf("loaded %+v, %v", loaded, err)
-	}
-	files, err := os.ReadDir(folder)
-	if err != nil || len(files) != 2 {
-		t.Errorf("files %v, %v", files, err)
-	}
-	info, err := os.Stat(filepath.Join(folder, wait.Program))
-	if err != nil || info.Mode().Perm() != 0o555 {
-		t.Errorf("program is %v, %v", info, err)
-	}
-}
-
-func TestFromEnvTellsEverythingThatIsMissing(t *testing.T) {
-	_, err := wait.FromEnv(func(name string) string {
-		return map[string]string{"TGC_HOLD_SECONDS": "many", "TGC_LATE_SECONDS": "-1"}[name]
-	})
-	for _, want := range []string{"TGC_POD_NAMESPACE", "TGC_POD_NAME", "TGC_POD_UID", `TGC_HOLD_SECONDS is "many"`, `"-1"`, "TGC_SHUTDOWN_SECONDS"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %s in it", err, want)
-		}
-	}
 }
