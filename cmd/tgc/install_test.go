@@ -68,7 +68,9 @@ func TestInstallWithoutAFolder(t *testing.T) {
 
 func TestInstallTellsWhatIsMissing(t *testing.T) {
 	for _, pod := range []drain.Pod{
-		{Namespace: "shop", Name: "web-1"}, {Namespace: "shop", UID: "0123"}, {Name: "web-1", UID: "0123"},
+		{Namespace: "shop", Name: "web-1"},
+		{Namespace: "shop", UID: "0123"},
+		{Name: "web-1", UID: "0123"},
 		{Namespace: "shop", Name: "web-1", UID: "0123", HoldSeconds: -1},
 	} {
 		if err := install(t.TempDir(), os.Args[0], pod); err == nil {

@@ -124,7 +124,7 @@ func TestNeverReleasesBeforeHoldUnlessTheDeadlineForcesIt(t *testing.T) {
 		late := !released.Before(l.Deadline())
 		for _, d := range l.Departures {
 			early := d.Accepted.IsZero() || released.Before(d.Accepted.Add(d.Hold))
-			if l.Told && early && !(late && verdict.Forced) {
+			if forced := late && verdict.Forced; l.Told && early && !forced {
 				t.Fatalf("released %v after the deletion, %+v", released.Sub(t0), verdict)
 			}
 		}

@@ -93,7 +93,7 @@ func (c *controller) asker() *wait.Asker {
 			client, server := net.Pipe()
 			once := &onceListener{conn: make(chan net.Conn, 1)}
 			once.conn <- server
-			go (&http.Server{Handler: c.handler(host)}).Serve(once)
+			go func() { _ = (&http.Server{Handler: c.handler(host)}).Serve(once) }() // it ends with its connection
 			return &both{Conn: client, listener: once}, nil
 		},
 	}
