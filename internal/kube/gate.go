@@ -2,15 +2,11 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
@@ -53,42 +49,19 @@ func (c *Cluster) gated(ctx context.Context, namespace, gate string) ([]desired.
 	return facts, err
 }
 
-// gatePatch is a strategic merge patch of a pod's status: it adds or replaces the
-// conditions it names, and leaves all others to the kubelet.
-type gatePatch struct {
-	Metadata struct {
-		UID             types.UID `json:"uid"`
-		ResourceVersion string    `json:"resourceVersion,omitempty"`
-	} `json:"metadata"`
-	Status struct {
-		Conditions []corev1.PodCondition `json:"conditions"`
-	} `json:"status"`
-}
-
 // WriteGates writes what gates of a pod should say. The error is that of a missing
 // pod, too, if another pod has the name by now. It is a conflict if a gate is to be
 // closed and the pod is not as it was read: what another process opened meanwhile
 // must stay open.
 func WriteGates(ctx context.Context, c client.Client, pod *corev1.Pod, gates []report.Gate, now time.Time) error {
-	var patch gatePatch
-	patch.Metadata.UID = pod.UID
+	patch := patchOf(pod)
 	for _, gate := range gates {
 		if !gate.True {
 			patch.Metadata.ResourceVersion = pod.ResourceVersion
 		}
 		patch.Status.Conditions = append(patch.Status.Conditions, conditionOf(pod, gate, now))
 	}
-	data, err := json.Marshal(patch)
-	if err != nil {
-		return fmt.Errorf("encode the gates of pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	named := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	err = c.Status().Patch(ctx, named, client.RawPatch(types.StrategicMergePatchType, data), FieldOwner)
-	if cause, known := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid); known && cause.Field == "metadata.uid" {
-		// The UID of an object never changes: it is another object.
-		err = apierrors.NewNotFound(corev1.Resource("pods"), pod.Name)
-	}
-	if err != nil {
+	if err := patch.write(ctx, c, pod); err != nil {
 		return fmt.Errorf("write the gates of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
@@ -105,16 +78,9 @@ func conditionOf(pod *corev1.Pod, gate report.Gate, now time.Time) corev1.PodCon
 	if gate.True {
 		condition.Status = corev1.ConditionTrue
 	}
-	find := func(kind corev1.PodConditionType) corev1.PodCondition {
-		i := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == kind })
-		if i < 0 {
-			return corev1.PodCondition{}
-		}
-		return pod.Status.Conditions[i]
-	}
-	if before := find(condition.Type); before.Status == condition.Status {
+	if before := value(find(pod, condition.Type)); before.Status == condition.Status {
 		condition.LastTransitionTime = before.LastTransitionTime
-	} else if ready := find(corev1.PodReady); ready.LastTransitionTime.After(now) {
+	} else if ready := value(find(pod, corev1.PodReady)); ready.LastTransitionTime.After(now) {
 		condition.LastTransitionTime = ready.LastTransitionTime
 	}
 	return condition

@@ -2,16 +2,12 @@ package kube
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
@@ -93,24 +89,7 @@ func leaveOf(pod *corev1.Pod, deleted time.Time) drain.Leave {
 }
 
 // Deregistered is the condition of a pod that tells whether it is; nil if there is none.
-func Deregistered(pod *corev1.Pod) *corev1.PodCondition {
-	i := slices.IndexFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == v1beta1.PodDeregistered })
-	if i < 0 {
-		return nil
-	}
-	return &pod.Status.Conditions[i]
-}
-
-// conditionPatch is a strategic merge patch of a pod's status: it adds or replaces the
-// conditions that it names, and leaves the others to the kubelet.
-type conditionPatch struct {
-	Metadata struct {
-		UID types.UID `json:"uid"`
-	} `json:"metadata"`
-	Status struct {
-		Conditions []corev1.PodCondition `json:"conditions"`
-	} `json:"status"`
-}
+func Deregistered(pod *corev1.Pod) *corev1.PodCondition { return find(pod, v1beta1.PodDeregistered) }
 
 // WriteDeregistered writes whether a pod is deregistered, unless it says so already.
 // The error is that of a missing pod, too, if another pod has the name by now.
@@ -128,19 +107,9 @@ func WriteDeregistered(ctx context.Context, c client.Client, pod *corev1.Pod, co
 		}
 		said.LastTransitionTime = before.LastTransitionTime
 	}
-	var patch conditionPatch
-	patch.Metadata.UID = pod.UID
+	patch := patchOf(pod)
 	patch.Status.Conditions = []corev1.PodCondition{said}
-	data, err := json.Marshal(patch)
-	if err != nil {
-		return fmt.Errorf("encode the condition of pod %s/%s: %w", pod.Namespace, pod.Name, err)
-	}
-	named := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}}
-	err = c.Status().Patch(ctx, named, client.RawPatch(types.StrategicMergePatchType, data), FieldOwner)
-	if cause, known := apierrors.StatusCause(err, metav1.CauseTypeFieldValueInvalid); known && cause.Field == "metadata.uid" {
-		err = apierrors.NewNotFound(corev1.Resource("pods"), pod.Name) // the UID of an object never changes
-	}
-	if err != nil {
+	if err := patch.write(ctx, c, pod); err != nil {
 		return fmt.Errorf("write the condition of pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
