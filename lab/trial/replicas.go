@@ -46,7 +46,7 @@ func (r *replicas) keep(ctx context.Context, i int, elect bool) {
 	for ctx.Err() == nil {
 		p, err := r.rig.Run(ctx, []string{
 			"controller", "--namespace=" + namespace, "--log-format=text", "--sweep-interval=3s",
-			"--metrics-bind-address=0", "--health-probe-bind-address=0",
+			"--metrics-bind-address=0", "--health-probe-bind-address=0", "--drain-bind-address=0",
 			fmt.Sprintf("--leader-elect=%t", elect), "--leader-elect-duration=5s",
 		}, rig.ProcessOptions{Config: r.config, Log: r.log.of(i)})
 		if err != nil {
