@@ -63,6 +63,8 @@ const (
 	clusterTakes = 2 * time.Second
 	// shutdown is how long a pod may take from SIGTERM to its end.
 	shutdown = 5 * time.Second
+	// late is how late a deregistration may be, in real time.
+	late = 20 * time.Second
 	// longRequest is how long requests of the kind [load.Long] take, answerTime
 	// how long all others.
 	longRequest = 500 * time.Millisecond
@@ -80,6 +82,12 @@ type Timing struct {
 	Sleep int64 `json:"sleepSeconds"`
 	// Grace is enough for the sleep and a shutdown after it.
 	Grace int64 `json:"gracePeriodSeconds"`
+	// Hold is how long a pod goes on serving that tgc holds, after its deregistration:
+	// until the last node has learned of that. It may come Late. Shutdown is what
+	// the pod needs then.
+	Hold     int32 `json:"holdSeconds"`
+	Late     int32 `json:"lateSeconds"`
+	Shutdown int32 `json:"shutdownSeconds"`
 }
 
 // Timing for load balancers whose time runs so many times as fast.
@@ -92,6 +100,9 @@ func (p Profile) Timing(speed float64) Timing {
 		MinReady: seconds(c.Real(known) + clusterTakes),
 		Sleep:    seconds(sleep),
 		Grace:    seconds(sleep) + seconds(shutdown),
+		Hold:     int32(seconds(c.Real(p.Delays.Deregister.Longest()))),
+		Late:     int32(seconds(late)),
+		Shutdown: int32(seconds(shutdown)),
 	}
 }
 

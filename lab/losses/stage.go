@@ -59,7 +59,7 @@ func setUp(ctx context.Context, c Case, log progress) (_ *stage, err error) {
 	if s.rig, err = rig.Start(ctx, s.rigOptions()); err != nil {
 		return nil, err
 	}
-	for _, step := range []func(context.Context) error{s.makeBalancer, s.makeObjects, s.startController} {
+	for _, step := range []func(context.Context) error{s.makeBalancer, s.makeBinding, s.startController, s.makePods} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.tearDown())
 		}
@@ -126,7 +126,9 @@ func (s *stage) makeBalancer(context.Context) (err error) {
 	return nil
 }
 
-func (s *stage) makeObjects(ctx context.Context) error {
+// makeBinding makes the Service and its binding, which asks for what the strategy needs
+// of tgc.
+func (s *stage) makeBinding(ctx context.Context) error {
 	service := &corev1.Service{
 		ObjectMeta: objectMeta(),
 		Spec: corev1.ServiceSpec{
@@ -141,7 +143,27 @@ func (s *stage) makeObjects(ctx context.Context) error {
 			ServiceRef:     v1beta1.ServiceReference{Name: name, Port: intstr.FromInt32(80)},
 		},
 	}
-	for _, object := range []client.Object{service, binding, s.deployment()} {
+	if s.Strategy.ask != nil {
+		s.Strategy.ask(&binding.Spec, s.timing)
+		if err := errors.Join(s.rig.InstallPolicy(ctx, namespace), s.rig.Deliver(ctx, namespace, namespace)); err != nil {
+			return err
+		}
+	}
+	return s.create(ctx, service, binding)
+}
+
+// makePods makes the Deployment, whose pods get what the binding asks for.
+func (s *stage) makePods(ctx context.Context) error {
+	if s.Strategy.ask != nil {
+		if err := s.rig.Injected(ctx, namespace, labels()); err != nil {
+			return fmt.Errorf("wait until pods get what the binding asks for: %w", err)
+		}
+	}
+	return s.create(ctx, s.deployment())
+}
+
+func (s *stage) create(ctx context.Context, objects ...client.Object) error {
+	for _, object := range objects {
 		if err := s.rig.API.Create(ctx, object); err != nil {
 			return fmt.Errorf("make the %T: %w", object, err)
 		}
@@ -150,7 +172,9 @@ func (s *stage) makeObjects(ctx context.Context) error {
 }
 
 func (s *stage) startController(ctx context.Context) (err error) {
-	s.controller, err = s.rig.Controller(ctx, rig.ProcessOptions{Args: []string{"--namespace=" + namespace}})
+	s.controller, err = s.rig.Controller(ctx, rig.ProcessOptions{Args: []string{
+		"--namespace=" + namespace, "--drain-image=" + rig.Image,
+	}})
 	return err
 }
 
@@ -169,7 +193,9 @@ func (s *stage) deployment() *appsv1.Deployment {
 			},
 		}},
 	}
-	s.Strategy.equip(&pod, s.timing)
+	if s.Strategy.equip != nil {
+		s.Strategy.equip(&pod, s.timing)
+	}
 	return &appsv1.Deployment{
 		ObjectMeta: objectMeta(),
 		Spec: appsv1.DeploymentSpec{

@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
 
 // Strategy is how pods are protected while they leave.
@@ -15,8 +17,12 @@ type Strategy struct {
 	// Protects says that nothing may be lost. Otherwise something must be, or the
 	// run shows nothing.
 	Protects bool
-	// equip gives a pod what the strategy consists of.
+	// equip gives a pod what the strategy consists of, in plain Kubernetes. May be nil.
 	equip func(*corev1.PodSpec, Timing)
+	// ask makes the binding ask tgc for what the strategy consists of. May be nil.
+	ask func(*v1beta1.TargetGroupBindingSpec, Timing)
+	// Loopback: it needs loopback nodes, whose pods reach the controller.
+	Loopback bool
 }
 
 // Strategies are all there are.
@@ -24,7 +30,6 @@ func Strategies() []Strategy {
 	return []Strategy{
 		{
 			Name: "none", About: "SIGTERM as soon as the pod is told to end",
-			equip: func(*corev1.PodSpec, Timing) {},
 		},
 		{
 			Name: "sleep", About: "a preStop sleep, of plain Kubernetes, longer than the load balancer takes to learn",
@@ -33,6 +38,17 @@ func Strategies() []Strategy {
 				pod.Containers[0].Lifecycle = &corev1.Lifecycle{
 					PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: t.Sleep}},
 				}
+			},
+		},
+		{
+			Name: "gate", About: "a readiness gate of tgc, and nothing at the end of a pod's life",
+			ask: func(b *v1beta1.TargetGroupBindingSpec, _ Timing) { b.ReadinessGate = v1beta1.ReadinessGateInject },
+		},
+		{
+			Name: "hold", About: "a readiness gate and the drain mode Hold of tgc", Protects: true, Loopback: true,
+			ask: func(b *v1beta1.TargetGroupBindingSpec, t Timing) {
+				b.ReadinessGate = v1beta1.ReadinessGateInject
+				b.Drain = &v1beta1.Drain{Mode: v1beta1.DrainHold, HoldSeconds: &t.Hold, LateSeconds: &t.Late, ShutdownSeconds: &t.Shutdown}
 			},
 		},
 	}

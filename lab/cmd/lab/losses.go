@@ -29,7 +29,7 @@ delays. What Kubernetes and tgc do takes longer or shorter each time, so numbers
 differ a little.`
 
 const lossesExample = `  lab losses
-  lab losses --runs 10 --profile ALB,NLB
+  lab losses --runs 10 --profile ALB,NLB --strategy none,hold
   lab losses --strategy none --seed 7 --output json > losses.json`
 
 type lossesFlags struct {
@@ -54,7 +54,7 @@ func lossesCommand() *cobra.Command {
 		},
 	}
 	flags := c.Flags()
-	flags.StringSliceVar(&f.strategies, "strategy", []string{"none", "sleep"}, "how pods are protected")
+	flags.StringSliceVar(&f.strategies, "strategy", []string{"none", "sleep", "gate", "hold"}, "how pods are protected")
 	flags.StringSliceVar(&f.scenarios, "scenario", []string{"rolling-update"}, "what ends them")
 	flags.StringSliceVar(&f.profiles, "profile", []string{"ALB"}, "what load balancer is before them")
 	flags.Float64Var(&f.speed, "speed", 0, "how many times as fast as the clock the load balancer's time runs; 0 is what suits the profile")
@@ -99,6 +99,9 @@ func (f lossesFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return fmt.Errorf("--output %q is neither table nor json", f.output)
 	}
 	if f.realNodes {
+		if i := slices.IndexFunc(cases, func(c losses.Case) bool { return c.Strategy.Loopback }); i >= 0 {
+			return fmt.Errorf("--strategy %s needs loopback nodes: leave out --real-nodes", cases[i].Strategy.Name)
+		}
 		if err := realnode.Enter(ctx, stderr); err != nil {
 			return err
 		}
