@@ -21,11 +21,11 @@ func TestTiming(t *testing.T) {
 		want   Timing
 	}{
 		// Healthy after 4 s and two checks; 6 s later known: 20 s, and 2 for the cluster.
-		"real time": {func(*Profile) {}, 1, Timing{MinReady: 22, Sleep: 43, Grace: 48}},
+		"real time": {func(*Profile) {}, 1, Timing{MinReady: 22, Sleep: 43, Grace: 48, Hold: 41, Late: 20, Shutdown: 5}},
 		// 2 s + 2 s; 4.1 s + 2 s, rounded up.
-		"ten times as fast": {func(*Profile) {}, 10, Timing{MinReady: 4, Sleep: 7, Grace: 12}},
+		"ten times as fast": {func(*Profile) {}, 10, Timing{MinReady: 4, Sleep: 7, Grace: 12, Hold: 5, Late: 20, Shutdown: 5}},
 		"registration is learned last": {
-			func(p *Profile) { p.Delays.Register = spread(50 * time.Second) }, 10, Timing{MinReady: 7, Sleep: 7, Grace: 12},
+			func(p *Profile) { p.Delays.Register = spread(50 * time.Second) }, 10, Timing{MinReady: 7, Sleep: 7, Grace: 12, Hold: 5, Late: 20, Shutdown: 5},
 		},
 	} {
 		changed := p
@@ -42,6 +42,9 @@ func TestTimingOutlastsTheLastNode(t *testing.T) {
 		for _, speed := range []float64{1, 3, p.Speed, 1000} {
 			scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / speed) }
 			timing := p.Timing(speed)
+			if hold := time.Duration(timing.Hold) * time.Second; hold < scaled(p.Delays.Deregister.Longest()) {
+				t.Errorf("%s at %g: a hold of %s, and the last node learns after %s", p.Name, speed, hold, scaled(p.Delays.Deregister.Longest()))
+			}
 			sleep := time.Duration(timing.Sleep) * time.Second
 			if least := scaled(p.Delays.Deregister.Longest()) + clusterTakes; sleep < least || sleep >= least+time.Second {
 				t.Errorf("%s at %g: the sleep of %s, want %s in whole seconds", p.Name, speed, sleep, least)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
@@ -111,8 +112,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, ref desired.PodRef) (reconci
 	l.pod, l.facts = &pod, facts
 	r.tellGrace(ctx, l)
 	again, err := r.follow(ctx, l)
-	if err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+	if client.IgnoreNotFound(err) != nil {
+		// A pause that grows would soon be longer than the pod can wait.
+		log.FromContext(ctx).Info("Cannot follow a leaving pod yet", "pod", ref, "error", err.Error())
+		again = lookEvery
 	}
 	r.tellForced(ctx, l)
 	return reconcile.Result{RequeueAfter: again}, nil
