@@ -208,7 +208,7 @@ type Drain struct {
 	// holdSeconds is how long after its deregistration a pod goes on serving.
 	// Left out, it follows from the target group: the deregistration delay and
 	// 15 seconds, at least 45, behind an Application Load Balancer; the
-	// deregistration delay, at least 180 seconds, behind a Network Load Balancer.
+	// deregistration delay, at least 300 seconds, behind a Network Load Balancer.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="self >= 0 && self <= 3600",message="holdSeconds is out of range: it goes from 0 to 3600"
 	HoldSeconds *int32 `json:"holdSeconds,omitempty"`

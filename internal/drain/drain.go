@@ -64,9 +64,9 @@ const (
 	// leastApplication and leastNetwork are for how long each kind of load balancer
 	// may send new requests, whatever the delay: for an Application Load Balancer
 	// seconds with a tail of tens of seconds; a Network Load Balancer has been seen
-	// to take 120 to 300 s.
+	// to take 120 to 300 s, and a pod must outlast the slowest of its nodes.
 	leastApplication = 45 * time.Second
-	leastNetwork     = 180 * time.Second
+	leastNetwork     = 300 * time.Second
 
 	// With Sleep every pod waits for as long as a deregistration may be late, so
 	// that a little must do; with Hold only those wait whose deregistration is.

@@ -101,7 +101,7 @@ func TestDrainFollowsFromTheGroup(t *testing.T) {
 	e.binding("set", "web", nlb, asking(&v1beta1.Drain{Mode: v1beta1.DrainHold, HoldSeconds: ptr(int32(7)), LateSeconds: ptr(int32(1))}))
 	for name, want := range map[string]v1beta1.DrainStatus{
 		"alb": {Mode: v1beta1.DrainSleep, HoldSeconds: 75, LateSeconds: 15, ShutdownSeconds: 30, SleepSeconds: 90, GracePeriodSeconds: 125, DeregistrationDelaySeconds: ptr(int32(60))},
-		"nlb": {Mode: v1beta1.DrainHold, HoldSeconds: 180, LateSeconds: 120, ShutdownSeconds: 10, GracePeriodSeconds: 315, DeregistrationDelaySeconds: ptr(int32(60)), Image: "lab.local/tgc:1", Endpoint: "tgc-drain.test:8082"},
+		"nlb": {Mode: v1beta1.DrainHold, HoldSeconds: 300, LateSeconds: 120, ShutdownSeconds: 10, GracePeriodSeconds: 435, DeregistrationDelaySeconds: ptr(int32(60)), Image: "lab.local/tgc:1", Endpoint: "tgc-drain.test:8082"},
 		"set": {Mode: v1beta1.DrainHold, HoldSeconds: 7, LateSeconds: 1, ShutdownSeconds: 30, GracePeriodSeconds: 43, Image: "lab.local/tgc:1", Endpoint: "tgc-drain.test:8082"},
 	} {
 		e.injects(name, func(s v1beta1.TargetGroupBindingStatus) bool { return reflect.DeepEqual(s.Drain, &want) })
