@@ -26,7 +26,7 @@ func TestOnce(t *testing.T) {
 	}
 	for _, want := range []string{
 		"RegisterTargets", "DeregisterTargets", "initial → healthy", "healthy → draining", "draining → gone",
-		"Registered 4 targets", "not Ready", "kubectl rollout restart", "Each act ended as it should",
+		"(PodReady)", "not Ready", "kubectl rollout restart", "Each act ended as it should",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("nothing is told of %q", want)

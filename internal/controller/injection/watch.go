@@ -35,8 +35,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := addIndex(mgr); err != nil {
 		return err
 	}
+	warm := true // a standby's caches are ready when it becomes the leader
 	c, err := ctrlcontroller.NewTyped("injection", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
-		Reconciler: r, MaxConcurrentReconciles: workers,
+		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
 	})
 	if err != nil {
 		return err

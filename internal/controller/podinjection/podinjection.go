@@ -39,8 +39,9 @@ type Reconciler struct {
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
+	warm := true // a standby's caches are ready when it becomes the leader
 	c, err := ctrlcontroller.NewTyped("podinjection", mgr, ctrlcontroller.TypedOptions[string]{
-		Reconciler: r, MaxConcurrentReconciles: workers,
+		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
 	})
 	if err != nil {
 		return err

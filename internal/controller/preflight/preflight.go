@@ -80,10 +80,10 @@ func checkCRD(client kubernetes.Interface) error {
 	if err != nil && !apierrors.IsNotFound(err) {
 		return nil // where not even this may be read, the caches will tell
 	}
-	for resource, kind := range map[string]string{v1beta1.Resource: "TargetGroupBinding", v1beta1.PodInjections: "PodInjection"} {
-		served := known != nil && slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Name == resource })
+	for _, crd := range []struct{ resource, kind string }{{v1beta1.Resource, "TargetGroupBinding"}, {v1beta1.PodInjections, "PodInjection"}} {
+		served := known != nil && slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Name == crd.resource })
 		if !served {
-			return fmt.Errorf("the cluster knows no %s of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", kind, v1beta1.GroupVersion)
+			return fmt.Errorf("the cluster knows no %s of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", crd.kind, v1beta1.GroupVersion)
 		}
 	}
 	return nil
