@@ -127,9 +127,10 @@ func (r *Rig) Deliver(ctx context.Context, namespace, by string) error {
 }
 
 // Injected returns when new pods of a namespace with these labels get a readiness
-// gate.
+// gate. An API server that sees a policy just before it knows the kind of its
+// parameters looks for the kind again only after a minute.
 func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]string) error {
-	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 		pod := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pod", Labels: labels},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
