@@ -72,6 +72,9 @@ func TestBehaviour26_PodsWithoutTheGateAreReported(t *testing.T) {
 	e.contains(note, old[0].Name, old[1].Name, "rollout restart")
 
 	e.deliver("policy")
+	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"app": "web"}); err != nil {
+		t.Fatal(err)
+	}
 	e.scale(web, 3)
 	e.eventually("a pod with the gate", func() error {
 		for _, pod := range e.list("web") {
