@@ -66,6 +66,15 @@ func (e *env) deliver(by string) {
 	}
 }
 
+// injected returns once new pods of a Service are changed. Of a policy the API server
+// may learn late.
+func (e *env) injected(service string) {
+	e.Helper()
+	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"app": service}); err != nil {
+		e.Fatal(err)
+	}
+}
+
 // TestInjectionByPolicy runs the cases against the policy on the API server.
 func TestInjectionByPolicy(t *testing.T) {
 	if err := installPolicy(); err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,12 +109,13 @@ func newDraining(t *testing.T, mode v1beta1.DrainMode, s times, args ...string) 
 	e.service("web")
 	e.binding("web", "web", d.group, s.of(mode))
 	d.process = e.controller(append([]string{"--drain-image=" + rig.Image}, args...)...)
-	d.injected("web", 1)
+	e.injected("web")
+	d.asked("web", 1)
 	return d
 }
 
-// injected waits until new pods of a Service get what n bindings ask for.
-func (d *draining) injected(service string, bindings int) {
+// asked waits until new pods of a Service get what n bindings ask for.
+func (d *draining) asked(service string, bindings int) {
 	d.Helper()
 	d.eventually("injection in force", func() error {
 		var list v1beta1.PodInjection
@@ -398,15 +400,20 @@ func TestDrain_PodInTwoGroups(t *testing.T) {
 	d := newDraining(t, v1beta1.DrainHold, times{hold: 3, late: 100, shutdown: 2})
 	other := d.env.group(delaying("1"), func(g *elbsim.SeedGroup) { g.Name, g.LoadBalancer = "other", "other" })
 	d.binding("other", "web", other, d.times.of(v1beta1.DrainHold))
-	d.injected("web", 2)
+	d.asked("web", 2)
 	d.serve(2)
 	d.inStep(other, "web", 2)
 	d.health(other, target.Healthy, 2)
 	end := d.refuse(other, "Throttling")
 	pod := d.list("web")[0]
 	d.delete(&pod)
-	message := d.says(&pod, corev1.ConditionFalse, target.Throttled).Message
-	d.contains(message, "Deregistered from "+d.group.Name+" after", "still registered in other")
+	d.eventually("one group left, the other throttled", func() error {
+		message := d.says(&pod, corev1.ConditionFalse, target.Throttled).Message
+		if !strings.Contains(message, "Deregistered from "+d.group.Name+" after") || !strings.Contains(message, "still registered in other") {
+			return errors.New(message)
+		}
+		return nil
+	})
 	end()
 	d.held(&pod, d.deregistration(other, &pod))
 	d.event(pod.Name, string(target.Deregistered), "other after ")

@@ -72,9 +72,7 @@ func TestBehaviour26_PodsWithoutTheGateAreReported(t *testing.T) {
 	e.contains(note, old[0].Name, old[1].Name, "rollout restart")
 
 	e.deliver("policy")
-	if err := shared.Injected(e.ctx, e.namespace, map[string]string{"app": "web"}); err != nil {
-		t.Fatal(err)
-	}
+	e.injected("web")
 	e.scale(web, 3)
 	e.eventually("a pod with the gate", func() error {
 		for _, pod := range e.list("web") {
@@ -176,16 +174,7 @@ func TestContainersWithAHookOfTheirOwnAreReported(t *testing.T) {
 		b.Spec.Drain = &v1beta1.Drain{Mode: v1beta1.DrainSleep, HoldSeconds: ptr(int32(1)), LateSeconds: ptr(int32(0)), ShutdownSeconds: ptr(int32(1))}
 	})
 	e.injects("web", func(s v1beta1.TargetGroupBindingStatus) bool { return s.Drain != nil })
-	e.eventually("bindings seen by the API server", func() error {
-		pod, err := e.tried(e.namespace, &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": "web"}},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
-		})
-		if err == nil && pod.Annotations[v1beta1.AnnotationDrainMode] == "" {
-			err = fmt.Errorf("the pod is %+v", pod.ObjectMeta)
-		}
-		return err
-	})
+	e.injected("web")
 	e.deployment("web", 1, func(d *appsv1.Deployment) {
 		d.Spec.Template.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 2}}}
 	})

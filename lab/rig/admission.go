@@ -126,8 +126,7 @@ func (r *Rig) Deliver(ctx context.Context, namespace, by string) error {
 	return r.API.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(patch)))
 }
 
-// Injected returns when new pods of a namespace with these labels get a readiness
-// gate. An API server that sees a policy just before it knows the kind of its
+// Injected returns when new pods of a namespace with these labels are changed. An API server that sees a policy just before it knows the kind of its
 // parameters looks for the kind again only after a minute.
 func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]string) error {
 	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
@@ -136,7 +135,7 @@ func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
 		}
 		err := r.API.Create(ctx, pod, client.DryRunAll)
-		return len(pod.Spec.ReadinessGates) > 0, err
+		return pod.Labels[v1beta1.LabelInjected] == "true", err
 	})
 }
 
