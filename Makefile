@@ -5,12 +5,14 @@ SHELL := /bin/bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+# When the commit was made, in seconds since 1970.
+CREATED  ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # The version is stamped here and not by go build, which fails in a checkout
 # that belongs to somebody else, as those of CI often do.
 export GOFLAGS += -buildvcs=false
 
-MODULES := . lab tools
+MODULES := . image lab tools
 TOOLS   := $(CURDIR)/.cache/tools
 
 # Where `make generate` writes.
@@ -18,9 +20,29 @@ GENERATED := api config/crd config/rbac/role.yaml docs/reference
 
 ##@ Build
 
+# Where programs and the image go.
+BIN ?= $(CURDIR)/bin
+
+# The same bytes for the same commit and Go, in whatever folder.
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)'
+
 .PHONY: build
 build: ## Build bin/tgc, and bin/tgc-wait, which it puts into pods
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.revision=$(REVISION)' -o bin/ ./cmd/tgc ./cmd/tgc-wait
+	$(BUILD) -o $(BIN)/ ./cmd/tgc ./cmd/tgc-wait
+
+ARCHITECTURES := amd64 arm64
+
+.PHONY: image
+image: ## Build the container image for all architectures, as the OCI layout bin/image
+	rm -rf $(BIN)/image
+	for arch in $(ARCHITECTURES); do GOOS=linux GOARCH=$$arch $(BUILD) -o $(BIN)/linux/$$arch/ ./cmd/tgc ./cmd/tgc-wait; done
+	cd image && go run ./cmd/tgc-image -version '$(VERSION)' -revision '$(REVISION)' -created '$(CREATED)' \
+		-output $(BIN)/image -push '$(IMAGE)' $(ARCHITECTURES:%=$(BIN)/linux/%)
+
+.PHONY: push
+push: ## Build the image and push it: make push IMAGE=registry.example/tgc:v1
+	@[ -n '$(IMAGE)' ] || { echo "name the image: make push IMAGE=registry.example/tgc:v1"; exit 1; }
+	@$(MAKE) --no-print-directory image IMAGE='$(IMAGE)'
 
 # The lab is run by no `go run`, which would stay between it and Ctrl-C. An
 # interrupted go build leaves its temporary files, so they get a place of our own.
@@ -50,21 +72,21 @@ test: test-main test-lab ## Run all tests. The first run builds a Kubernetes con
 .PHONY: test-main
 test-main: ## Run the tests that need no cluster: seconds
 	go test -race ./...
+	cd image && go test -race ./...
 
 .PHONY: test-lab
 test-lab: ## Run the tests against a real control plane, built from source on first use
 	cd lab && go test -timeout 30m ./...
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## Run the linters on the main module and on lab
-	@status=0; for module in . lab; do \
+lint: $(TOOLS)/golangci-lint ## Run the linters on all modules with code
+	@status=0; for module in . image lab; do \
 		echo "golangci-lint: $$module"; (cd $$module && $(TOOLS)/golangci-lint run ./...) || status=1; \
 	done; exit $$status
 
 .PHONY: format
 format: $(TOOLS)/golangci-lint ## Format the code and sort its imports
-	$(TOOLS)/golangci-lint fmt ./...
-	cd lab && $(TOOLS)/golangci-lint fmt ./...
+	for module in . image lab; do (cd $$module && $(TOOLS)/golangci-lint fmt ./...); done
 
 .PHONY: verify
 verify: verify-generated verify-modules verify-vulnerabilities ## Check that what is committed is complete, tidy and not known to be vulnerable

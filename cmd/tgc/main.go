@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates by which to know AWS; those of a system, where there are some, go first
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/config"
 )
@@ -60,12 +61,25 @@ func rootCommand(started *bool) *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return config.FromEnv(cmd.Flags(), os.LookupEnv)
 	}
-	root.AddCommand(controllerCommand(), simCommand(), installCommand())
+	root.AddCommand(controllerCommand(), simCommand(), installCommand(), versionCommand())
 	for _, command := range root.Commands() {
 		config.DocumentEnv(command.Flags())
 		markStarted(command, started)
 	}
 	return root
+}
+
+// versionCommand is `tgc version`.
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version and the git revision",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), cmd.Root().Version)
+			return err
+		},
+	}
 }
 
 // markStarted notes when a command's own checks have passed, so that a wrong

@@ -24,7 +24,9 @@ func Flags(root *cobra.Command, twin func(flag string) string) string {
 				rows = append(rows, flagRow(flag, twin(flag.Name)))
 			}
 		})
-		p.table([]string{"Flag", "Variable", "Default", "Meaning"}, rows)
+		if len(rows) > 0 {
+			p.table([]string{"Flag", "Variable", "Default", "Meaning"}, rows)
+		}
 		if command.Example != "" {
 			p.text("Examples:\n\n```sh\n" + unindent(command.Example) + "\n```")
 		}

@@ -136,8 +136,9 @@ func fetch(ctx context.Context, progress io.Writer) error {
 	}
 	// Listing what a program is made of loads the modules.
 	_, nodes := kube.GoTool(ctx, lab, "list", "-deps", "./cmd/nodeinit", "./cmd/container")
-	_, tgc := kube.GoTool(ctx, filepath.Dir(lab), "list", "-deps", "./cmd/tgc")
-	return errors.Join(nodes, tgc)
+	_, tgc := kube.GoTool(ctx, filepath.Dir(lab), "list", "-deps", "./cmd/tgc", "./cmd/tgc-wait")
+	_, image := kube.GoTool(ctx, filepath.Join(filepath.Dir(lab), "image"), "list", "-deps", "./cmd/tgc-image")
+	return errors.Join(nodes, tgc, image)
 }
 
 // entered says whether the program is inside, see [Enter].

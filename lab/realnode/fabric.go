@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 )
@@ -20,8 +21,19 @@ const bridgeName = "nodes"
 // kube-proxy that could lead them anywhere else.
 func APIServer() netip.AddrPort { return netip.MustParseAddrPort("10.96.0.1:443") }
 
+// programs is the range of addresses of [Program].
+func programs() netip.Prefix { return netip.MustParsePrefix("10.127.0.0/16") }
+
+// Program is an address, one of 65536, at which a program beside the nodes can listen
+// and pods reach it.
+func Program(n uint16) netip.Addr {
+	first := programs().Addr().As4()
+	return netip.AddrFrom4([4]byte{first[0], first[1], byte(n >> 8), byte(n)})
+}
+
 // buildFabric sets up the calling thread's network namespace: the loopback, the
-// address of the API server and the bridge that nodes are connected to.
+// addresses of the API server and of programs and the bridge that nodes are connected
+// to.
 func buildFabric() error {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {
@@ -36,6 +48,10 @@ func buildFabric() error {
 		addAddress(loopback, netip.PrefixFrom(APIServer().Addr(), 32)),
 		addAddress(bridge, netip.PrefixFrom(vpc.Real().Gateway(), 24)),
 		netlink.LinkSetUp(bridge),
+		netlink.RouteAdd(&netlink.Route{
+			LinkIndex: loopback.Attrs().Index, Dst: ipNet(programs()),
+			Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST,
+		}),
 		// Through thread-self: /proc/sys/net shows the network of the reader.
 		os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644),
 	)

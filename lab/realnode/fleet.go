@@ -7,15 +7,15 @@
 // pods are reached at their own addresses. The kubelet is built from Go modules,
 // see package kube. containerd, runc and CNI's plugins are Debian's packages,
 // downloaded by apt-get and unpacked into the lab's cache; nothing is installed on
-// the machine. Images are made from the lab's own programs, without a registry:
-// lab.local/web:1, echo:1, job:1, pause:1 and tgc:1.
+// the machine. Images come from a registry of the lab's own, see [Fleet.Registry], which at
+// first has lab.local/web:1, echo:1, job:1, pause:1 and tgc:1.
 //
 // A node is gone with its first process, which dies with the program that started
 // it: the kubelet, containerd, all containers, mounts and network. Only its control
 // groups and files can outlive that, until the next start finds them.
 //
 // Not there: kube-proxy (of all Services, only the API server's is reached), DNS,
-// network policies, host ports, registries.
+// network policies, host ports, other registries.
 package realnode
 
 import (
@@ -62,7 +62,7 @@ type Fleet struct {
 	nodeinit string
 	kubelet  string
 	packages string
-	images   []string
+	images   *images // nil before there are any
 
 	mu    sync.Mutex
 	nodes map[string]*Node
@@ -86,7 +86,7 @@ func Start(ctx context.Context, options Options) (*Fleet, error) {
 	}
 	f := &Fleet{options: options, group: newGroup(), nodes: map[string]*Node{}}
 	if err := f.prepare(ctx); err != nil {
-		return nil, fmt.Errorf("realnode: %w", err)
+		return nil, errors.Join(fmt.Errorf("realnode: %w", err), f.Stop())
 	}
 	return f, nil
 }
@@ -106,9 +106,24 @@ func (f *Fleet) prepare(ctx context.Context) (err error) {
 	if f.packages, err = packages(ctx, f.options.Progress); err != nil {
 		return err
 	}
-	f.nodeinit, f.images, err = build(ctx, f.options.Dir)
-	return err
+	lab, err := kube.SourceDir()
+	if err != nil {
+		return err
+	}
+	f.nodeinit = f.path("nodeinit")
+	if err := compile(ctx, lab, f.nodeinit, "./cmd/nodeinit"); err != nil {
+		return err
+	}
+	if f.images, err = serveImages(f.path("images")); err != nil {
+		return err
+	}
+	return f.images.fill(ctx, lab, f.options.Dir)
 }
+
+// Registry is the address, with port, of the registry from which all images of the
+// nodes come, whatever registry their names tell. Who is in the lab's network may push
+// others to it.
+func (f *Fleet) Registry() string { return f.images.address }
 
 func (f *Fleet) path(name string) string { return filepath.Join(f.options.Dir, name) }
 
@@ -190,6 +205,9 @@ func (f *Fleet) Stop() error {
 		ended.Go(func() { failures[i] = f.drop(n) })
 	}
 	ended.Wait()
+	if f.images != nil {
+		failures = append(failures, f.images.close())
+	}
 	if err := errors.Join(errors.Join(failures...), removeGroup(f.group)); err != nil {
 		return fmt.Errorf("realnode: stop: %w", err)
 	}

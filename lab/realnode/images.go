@@ -1,162 +1,93 @@
 package realnode
 
 import (
-	"archive/tar"
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
+	"time"
 
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/image"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/kube"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 )
 
-// Tag of the images on real nodes. Without a tag the kubelet would ask a registry
+// Tag of the images on real nodes. Without a tag the kubelet would ask the registry
 // for a newer image each time.
 const Tag = ":1"
 
 const pauseImage = "lab.local/pause" + Tag
 
-// program is an executable of the lab or of the project, to be built into dir.
-type program struct{ dir, pkg, output string }
-
-// build makes the first process of nodes and the archives of all images:
-// lab.local/web, echo, job and pause, which are one executable, and lab.local/tgc, whose
-// is the project's.
-func build(ctx context.Context, dir string) (nodeinit string, archives []string, err error) {
-	lab, err := kube.SourceDir()
-	if err != nil {
-		return "", nil, err
-	}
-	nodeinit = filepath.Join(dir, "nodeinit")
-	container, tgc := filepath.Join(dir, "container"), filepath.Join(dir, "tgc")
-	for _, p := range []program{
-		{lab, "./cmd/nodeinit", nodeinit},
-		{lab, "./cmd/container", container},
-		{filepath.Dir(lab), "./cmd/tgc", tgc},
-	} {
-		if _, err := kube.GoTool(ctx, p.dir, "build", "-ldflags=-s -w", "-o", p.output, p.pkg); err != nil {
-			return "", nil, fmt.Errorf("build %s: %w", p.pkg, err)
-		}
-	}
-	images := map[string][]image{
-		container: {
-			{"lab.local/web" + Tag, []string{"/container", "web"}},
-			{"lab.local/echo" + Tag, []string{"/container", "echo"}},
-			{"lab.local/job" + Tag, []string{"/container", "job"}},
-			{pauseImage, []string{"/container", "pause"}},
-		},
-		tgc: {{"lab.local/tgc" + Tag, []string{"/tgc"}}},
-	}
-	for executable, list := range images {
-		archive := executable + ".tar"
-		if err := writeArchive(archive, executable, list); err != nil {
-			return "", nil, fmt.Errorf("write images: %w", err)
-		}
-		archives = append(archives, archive)
-	}
-	return nodeinit, archives, nil
+// images is a registry.
+type images struct {
+	address string // with port
+	close   func() error
 }
 
-// image is a name and what it runs.
-type image struct {
-	name       string
-	entrypoint []string
-}
-
-// anybody is the user that containers run as: no process of theirs needs more.
-const anybody = "65532:65532"
-
-// config is the part of an image's configuration that a runtime needs.
-type config struct {
-	Architecture string        `json:"architecture"`
-	OS           string        `json:"os"`
-	Config       configProcess `json:"config"`
-	RootFS       configLayers  `json:"rootfs"`
-}
-
-type configProcess struct {
-	User       string
-	Entrypoint []string
-}
-
-type configLayers struct {
-	Type    string   `json:"type"`
-	DiffIDs []string `json:"diff_ids"`
-}
-
-// manifest is an entry of manifest.json.
-type manifest struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
-}
-
-// writeArchive writes images that share one layer, which holds one static
-// executable, in the format of `docker save`: no registry is needed to make it.
-func writeArchive(path, executable string, images []image) (err error) {
-	layer, err := layerOf(executable)
-	if err != nil {
-		return err
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	sum := sha256.Sum256(layer)
-	digest := hex.EncodeToString(sum[:])
-	const layerName = "layer.tar"
-	archive := tar.NewWriter(file)
-	if err := add(archive, layerName, 0o644, layer); err != nil {
-		return err
-	}
-	var index []manifest
-	for _, image := range images {
-		content, err := json.Marshal(config{
-			Architecture: runtime.GOARCH, OS: "linux",
-			Config: configProcess{User: anybody, Entrypoint: image.entrypoint},
-			RootFS: configLayers{Type: "layers", DiffIDs: []string{"sha256:" + digest}},
-		})
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		name := hex.EncodeToString(sum[:]) + ".json"
-		if err := add(archive, name, 0o644, content); err != nil {
-			return err
-		}
-		index = append(index, manifest{Config: name, RepoTags: []string{image.name}, Layers: []string{layerName}})
-	}
-	content, err := json.Marshal(index)
-	if err != nil {
-		return err
-	}
-	return errors.Join(add(archive, "manifest.json", 0o644, content), archive.Close())
-}
-
-// layerOf is a file system with nothing but an executable in its root.
-func layerOf(executable string) ([]byte, error) {
-	content, err := os.ReadFile(executable)
-	if err != nil {
+// serveImages starts a registry, which keeps what it gets in a folder.
+func serveImages(dir string) (*images, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	var layer bytes.Buffer
-	w := tar.NewWriter(&layer)
-	err = errors.Join(add(w, filepath.Base(executable), 0o755, content), w.Close())
-	return layer.Bytes(), err
+	listener, err := net.Listen("tcp", net.JoinHostPort(vpc.Real().Gateway().String(), "0"))
+	if err != nil {
+		return nil, fmt.Errorf("serve a registry: %w", err)
+	}
+	server := &http.Server{
+		Handler: registry.New(
+			registry.WithBlobHandler(registry.NewDiskBlobHandler(dir)),
+			registry.Logger(log.New(io.Discard, "", 0)),
+		),
+		ReadHeaderTimeout: 10 * time.Second,
+	}
+	go server.Serve(listener)
+	return &images{listener.Addr().String(), server.Close}, nil
 }
 
-func add(w *tar.Writer, name string, mode int64, content []byte) error {
-	if err := w.WriteHeader(&tar.Header{Name: name, Mode: mode, Size: int64(len(content))}); err != nil {
+// fill makes in a folder what there is at first: web, echo, job and pause, which hold
+// one program, and tgc, which holds the project's.
+func (i *images) fill(ctx context.Context, lab, dir string) error {
+	container := filepath.Join(dir, "container")
+	if err := compile(ctx, lab, container, "./cmd/container"); err != nil {
 		return err
 	}
-	_, err := io.Copy(w, bytes.NewReader(content))
-	return err
+	if err := compile(ctx, filepath.Dir(lab), dir+string(filepath.Separator), "./cmd/tgc", "./cmd/tgc-wait"); err != nil {
+		return err
+	}
+	apps, err := image.Pack(container)
+	if err != nil {
+		return err
+	}
+	for _, app := range []string{"web", "echo", "job", "pause"} {
+		if err := i.push(ctx, apps, app, "/container", app); err != nil {
+			return err
+		}
+	}
+	tgc, err := image.Pack(filepath.Join(dir, "tgc"), filepath.Join(dir, "tgc-wait"))
+	if err != nil {
+		return err
+	}
+	return i.push(ctx, tgc, "tgc", "/tgc")
+}
+
+func compile(ctx context.Context, module, output string, packages ...string) error {
+	args := append([]string{"build", "-ldflags=-s -w", "-o", output}, packages...)
+	if _, err := kube.GoTool(ctx, module, args...); err != nil {
+		return fmt.Errorf("build %v: %w", packages, err)
+	}
+	return nil
+}
+
+func (i *images) push(ctx context.Context, programs *image.Programs, name string, entrypoint ...string) error {
+	made, err := programs.Image(image.Config{Entrypoint: entrypoint})
+	if err != nil {
+		return err
+	}
+	return image.Push(ctx, i.address+"/"+name+Tag, made)
 }

@@ -154,7 +154,7 @@ func (n *Node) plan() *machine.Plan {
 		Packages:     f.packages,
 		Kubelet:      f.kubelet,
 		Kubeconfig:   f.path("kubeconfig"),
-		Images:       f.images,
+		Registry:     f.Registry(),
 		Pause:        pauseImage,
 		Cgroup:       "/" + n.group(),
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 )
@@ -256,8 +256,51 @@ func TestRollingUpdateDeregistersFirst(t *testing.T) {
 	}
 }
 
-// tgc runs in a pod, with the rights of config/rbac/one-service.yaml and the token
-// of its ServiceAccount, and reaches the API server where pods look for it.
+const imageVersion = "v0.0.0-test"
+
+// pushImage makes the image as it is released and pushes it to the nodes' registry.
+func pushImage(t *testing.T) (image string) {
+	t.Helper()
+	image = shared.Real.Registry() + "/released/tgc:" + imageVersion
+	push := exec.CommandContext(t.Context(), "make", "-C", "../..", "push", "IMAGE="+image, "VERSION="+imageVersion, "BIN="+t.TempDir())
+	if output, err := push.CombinedOutput(); err != nil {
+		t.Fatalf("make push: %v\n%s", err, output)
+	}
+	return image
+}
+
+// restricted is what a pod may do by the strictest of Kubernetes' standards.
+func restricted() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		RunAsNonRoot: new(true), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
+		Capabilities:   &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}
+
+// The image is built and pushed with one command and pulled by nodes, and tells its
+// version.
+func TestImageTellsItsVersion(t *testing.T) {
+	needNodes(t)
+	t.Parallel()
+	pod := until(t, create(t, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace(t), Name: "version"},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever,
+			Containers: []corev1.Container{{
+				Name: "tgc", Image: pushImage(t), Args: []string{"version"}, SecurityContext: restricted(),
+			}},
+		},
+	}), "has ended", func(p *corev1.Pod) bool { return p.Status.Phase == corev1.PodSucceeded })
+	log, err := shared.Client().CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(t.Context())
+	if err != nil || !strings.HasPrefix(string(log), imageVersion+" (") {
+		t.Errorf("%v, it said %q", err, log)
+	}
+}
+
+// tgc runs as a Deployment of the released image, with the rights of
+// config/rbac/one-service.yaml and the token of its ServiceAccount, and reaches the API
+// server where pods look for it.
 func TestControllerInAPod(t *testing.T) {
 	needNodes(t)
 	t.Parallel()
@@ -266,31 +309,60 @@ func TestControllerInAPod(t *testing.T) {
 	service(t, b.namespace, "web")
 	until(t, create(t, webPod(b.namespace, "web")), "ready", ready)
 	applyRBAC(t, b.namespace)
-	pod := create(t, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "tgc"},
-		Spec: corev1.PodSpec{
-			ServiceAccountName: "tgc",
-			Containers: []corev1.Container{{
-				Name: "tgc", Image: "lab.local/tgc" + realnode.Tag,
-				Args: []string{"controller", "--service=web", "--target-group-arn=" + b.group.String()},
-				Env: []corev1.EnvVar{
-					{Name: "AWS_ENDPOINT_URL", Value: serveToPods(t)},
-					{Name: "AWS_REGION", Value: "eu-central-1"},
-					{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
-					{Name: "AWS_ACCESS_KEY_ID", Value: "lab"},
-					{Name: "AWS_SECRET_ACCESS_KEY", Value: "lab"},
-				},
-			}},
-		},
-	})
+	controller := b.controller(pushImage(t), serveToPods(t))
+	if err := shared.API.Create(t.Context(), controller); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		if !t.Failed() {
-			return
+		if t.Failed() {
+			logPods(t, b.namespace, controller.Spec.Template.Labels)
 		}
-		log, err := shared.Client().CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(context.Background())
-		t.Logf("log of tgc: %v\n%s", err, log)
+		if err := shared.API.Delete(context.Background(), controller); err != nil {
+			t.Error(err)
+		}
 	})
 	awaitHealthy(t, b.group, 1)
+}
+
+// controller is a Deployment of tgc, which finds AWS at an endpoint.
+func (b *bed) controller(image, endpoint string) *appsv1.Deployment {
+	labels := map[string]string{"app": "tgc"}
+	return &appsv1.Deployment{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "tgc"},
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					ServiceAccountName: "tgc",
+					Containers: []corev1.Container{{
+						Name: "tgc", Image: image, SecurityContext: restricted(),
+						Args: []string{"controller", "--service=web", "--target-group-arn=" + b.group.String()},
+						Env: []corev1.EnvVar{
+							{Name: "AWS_ENDPOINT_URL", Value: endpoint},
+							{Name: "AWS_REGION", Value: "eu-central-1"},
+							{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
+							{Name: "AWS_ACCESS_KEY_ID", Value: "lab"},
+							{Name: "AWS_SECRET_ACCESS_KEY", Value: "lab"},
+						},
+					}},
+				},
+			},
+		},
+	}
+}
+
+// logPods prints what pods with these labels have said.
+func logPods(t *testing.T, namespace string, labels client.MatchingLabels) {
+	t.Helper()
+	var pods corev1.PodList
+	if err := shared.API.List(context.Background(), &pods, client.InNamespace(namespace), labels); err != nil {
+		t.Log(err)
+	}
+	for _, pod := range pods.Items {
+		log, err := shared.Client().CoreV1().Pods(namespace).GetLogs(pod.Name, &corev1.PodLogOptions{}).DoRaw(context.Background())
+		t.Logf("%s: %v, %v\n%s", pod.Name, pod.Status, err, log)
+	}
 }
 
 // serveToPods serves the simulator where pods can reach it, and gives its URL.

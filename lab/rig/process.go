@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/cluster"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 )
 
 // Process is a running tgc.
@@ -90,11 +91,14 @@ func (r *Rig) Controller(ctx context.Context, options ProcessOptions) (*Process,
 // NextDesk is an address for ProcessOptions.Desk that no other process has.
 func (r *Rig) NextDesk() string { return r.nextAddress() + ":8082" }
 
-// nextAddress is a loopback address that no other process of this machine uses:
-// above those of the lab's pods, and made of our own process id. A free port of
+// nextAddress is an address that pods reach and no other process uses. On loopback it
+// is above those of the lab's pods, and made of our own process id: a free port of
 // 127.0.0.1 could be taken before tgc listens on it.
 func (r *Rig) nextAddress() string {
 	pid, n := os.Getpid(), r.started.Add(1)
+	if r.Real != nil {
+		return realnode.Program(uint16(n)).String()
+	}
 	return fmt.Sprintf("127.%d.%d.%d", 100+pid>>8%100, pid%256, n%254+1)
 }
 

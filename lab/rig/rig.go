@@ -25,6 +25,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
@@ -103,11 +104,11 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 }
 
 // Image is the image of tgc that pods can have.
-const Image = "lab.local/tgc"
+const Image = "lab.local/tgc" + realnode.Tag
 
 // withImage adds the image of tgc to other apps.
 func withImage(apps map[string]app.App, executable string) map[string]app.App {
-	all := map[string]app.App{Image: app.Executable(executable)}
+	all := map[string]app.App{app.Name(Image): app.Executable(executable)}
 	maps.Copy(all, apps)
 	return all
 }

@@ -33,8 +33,8 @@ With --real-nodes there is a kubelet, containerd and runc for each node, and pod
 are real containers. That takes root, Linux and a Debian or a relative of it,
 whose packages are downloaded but not installed. Everything is in a network of its
 own; a command before which the printed prefix stands runs in it. Images are
-web:1, echo:1, job:1, pause:1 and tgc:1 of lab.local/; give the tag, or the kubelet
-looks for a registry.`
+web:1, echo:1, job:1, pause:1 and tgc:1 of lab.local/, and what you push to the
+printed registry. Give the tag, or the kubelet looks for latest.`
 
 type upFlags struct {
 	nodes      int
@@ -118,6 +118,7 @@ func announce(w *world.World, f upFlags, stdout io.Writer) error {
 	}
 	if f.real {
 		fmt.Fprintf(stdout, "alias inside='nsenter --net=/proc/%d/ns/net'   # inside kubectl get nodes\n", os.Getpid())
+		fmt.Fprintf(stdout, "# images come from %s: inside make push IMAGE=%[1]s/tgc:mine\n", w.Real.Registry())
 	}
 	fmt.Fprintf(stdout, "export KUBECONFIG=%s\n", path)
 	fmt.Fprintf(stdout, "# %d nodes; logs in %s; Ctrl-C ends it all\n", f.nodes, w.LogDir())

@@ -41,9 +41,6 @@ func Run(ctx context.Context, p *Plan, ready io.Reader) error {
 	if err := p.awaitRuntime(ctx); err != nil {
 		return err
 	}
-	if err := p.importImages(ctx); err != nil {
-		return err
-	}
 	if pid, err = p.spawn("kubelet", p.Kubelet, p.kubeletArgs()...); err != nil {
 		return err
 	}
@@ -73,12 +70,12 @@ func (p *Plan) environment() []string {
 	return []string{"HOME=/root", "PATH=" + bin + ":" + filepath.Join(p.Packages, "usr", "sbin") + ":/usr/sbin:/usr/bin:/sbin:/bin"}
 }
 
-// ctr runs a command of containerd's own tool.
-func (p *Plan) ctr(ctx context.Context, args ...string) error {
-	c := exec.CommandContext(ctx, p.binary("ctr"), append([]string{"--address", socket, "--namespace", "k8s.io"}, args...)...)
+// askRuntime is nil when containerd answers its own tool.
+func (p *Plan) askRuntime(ctx context.Context) error {
+	c := exec.CommandContext(ctx, p.binary("ctr"), "--address", socket, "version")
 	c.Env = p.environment()
 	if output, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("ctr %s: %w: %s", args[0], err, output)
+		return fmt.Errorf("ctr version: %w: %s", err, output)
 	}
 	return nil
 }
@@ -89,7 +86,7 @@ func (p *Plan) awaitRuntime(ctx context.Context) error {
 	for {
 		_, err := os.Stat(socket)
 		if err == nil {
-			err = p.ctr(ctx, "version")
+			err = p.askRuntime(ctx)
 		}
 		if err == nil {
 			return nil
@@ -100,15 +97,6 @@ func (p *Plan) awaitRuntime(ctx context.Context) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-func (p *Plan) importImages(ctx context.Context) error {
-	for _, image := range p.Images {
-		if err := p.ctr(ctx, "images", "import", image); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // reap is the duty of a first process: whoever is orphaned becomes its child. It

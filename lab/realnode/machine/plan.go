@@ -42,8 +42,8 @@ type Plan struct {
 	Packages string
 	// Kubelet is the executable, Kubeconfig its access.
 	Kubelet, Kubeconfig string
-	// Images are the archives of all images that there are.
-	Images []string
+	// Registry is the address of the only one there is.
+	Registry string
 	// Pause is the image that holds the namespaces of a pod.
 	Pause string
 	// Cgroup is the node's, seen from the root of each hierarchy.
