@@ -102,8 +102,11 @@ func holdReason(problems []Problem) target.Reason {
 // candidatesOf decides about the endpoints of one binding, each by itself.
 func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem) {
 	problem := problemOf(binding)
-	if problem != nil && !binding.Deleting {
+	switch {
+	case problem != nil && !binding.Deleting:
 		return nil, problem
+	case binding.Selection != nil:
+		return selected(binding, family), nil
 	}
 	var found []Candidate
 	for _, slice := range binding.Slices {
@@ -116,6 +119,9 @@ func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem)
 
 // problemOf tells what is wrong with the Service or the port, if anything.
 func problemOf(binding Binding) *Problem {
+	if binding.Selection != nil {
+		return binding.Selection.problem(binding)
+	}
 	switch service := binding.Service; {
 	case service.Existence == NeverSeen:
 		return &Problem{
@@ -202,7 +208,7 @@ func judge(binding Binding, endpoint Endpoint) Candidate {
 	case binding.Deleting:
 		candidate.Verdict, candidate.Reason = Leave, target.BindingDeleted
 	case pod.Known == Seen:
-		candidate.judgePod(pod, binding.NodeNotReady)
+		candidate.judgePod(pod, binding)
 	case pod.Known == SeenGone:
 		candidate.Verdict, candidate.Reason = Leave, target.PodGone
 	case endpoint.Terminating:
@@ -218,7 +224,7 @@ func judge(binding Binding, endpoint Endpoint) Candidate {
 }
 
 // judgePod decides by the pod itself, whose news travel faster than its slice's.
-func (c *Candidate) judgePod(pod Pod, policy NodePolicy) {
+func (c *Candidate) judgePod(pod Pod, binding Binding) {
 	if pod.terminating() {
 		c.Since, c.ServesUntil = pod.Deleted, pod.ServesUntil
 	}
@@ -233,8 +239,10 @@ func (c *Candidate) judgePod(pod Pod, policy NodePolicy) {
 		c.Verdict, c.Reason, c.Since = Want, target.PodReady, pod.ReadySince
 	case pod.gatePending():
 		c.Verdict, c.Reason, c.Since = Want, target.GatePending, pod.ReadySince
-	case pod.silentNode() && policy != LeaveSilentNode:
+	case pod.silentNode() && binding.NodeNotReady != LeaveSilentNode:
 		c.Verdict, c.Reason = Keep, target.NodeNotReady
+	case pod.Running && binding.Selection.runningIsEnough() && !pod.silentNode():
+		c.Verdict, c.Reason = Want, target.PodRunning
 	default:
 		c.Verdict, c.Reason = Leave, target.PodNotReady
 	}

@@ -26,23 +26,28 @@ type Facts struct {
 }
 
 // BindingID names a binding: the namespace and name of a TargetGroupBinding, or
-// for the binding made of flags the Service's namespace and name.
+// for a binding made of flags a name that no TargetGroupBinding can have.
 type BindingID struct{ Namespace, Name string }
 
 // String is namespace/name.
 func (id BindingID) String() string { return id.Namespace + "/" + id.Name }
 
-// Binding asks that the endpoints of a Service be targets of the group.
+// Binding asks that the endpoints of a Service, or the pods of a selection, be
+// targets of the group.
 type Binding struct {
 	ID BindingID
 	// Deleting: the binding is being deleted, so none of its endpoints is wanted.
 	Deleting bool
-	Service  Service
-	Port     PortRef
+	// Port is one of the Service, or of the pods of the selection.
+	Port PortRef
 	// NodeNotReady says what becomes of pods whose node fell silent.
 	NodeNotReady NodePolicy
+	Service      Service
 	// Slices are the EndpointSlices of the Service.
 	Slices []Slice
+	// Selection, if not nil, has the pods that the binding itself chooses. Service
+	// and Slices have no meaning then.
+	Selection *Selection
 	// Gate is the type of the readiness gate that is answered for the binding.
 	Gate string
 	// Gated are the pods that have this gate, endpoints of the Service or not.
@@ -149,6 +154,8 @@ type Pod struct {
 	ReadySince time.Time
 	// NotReadySince is when a pod that is not Ready last turned so; zero if unknown.
 	NotReadySince time.Time
+	// Running: the pod's phase is Running, so that its containers were started.
+	Running bool
 	// Finished: the pod's phase is Succeeded or Failed.
 	Finished bool
 	// Deleted is when the deletion was asked for; zero for a pod that stays.

@@ -39,14 +39,23 @@ func waiting(binding Binding, candidates []Candidate, problem *Problem) []Gated 
 		}
 		g.decide(binding, candidates, problem)
 		if len(g.Targets) == 0 && g.Reason == "" {
-			g.Reason = target.NotAnEndpoint
-			if !pod.gatePending() {
-				g.Reason = target.PodNotReady
-			}
+			g.explain(binding, pod)
 		}
 		found = append(found, g)
 	}
 	return found
+}
+
+// explain says why a pod has no target although nothing is wrong with the binding.
+func (g *Gated) explain(binding Binding, pod Pod) {
+	switch {
+	case !pod.gatePending():
+		g.Reason = target.PodNotReady
+	case binding.Selection != nil:
+		g.Reason, g.Message = binding.Selection.unserved(binding.Port, pod.UID)
+	default:
+		g.Reason = target.NotAnEndpoint
+	}
 }
 
 // decide finds the targets of the pod, or what is wrong with the binding.

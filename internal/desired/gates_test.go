@@ -11,6 +11,9 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
+// spell spells out a pod that waits: its targets and why it has none.
+func spell(g Gated) string { return fmt.Sprintf("%v %s", g.Targets, g.Reason) }
+
 // Which pods wait, and what keeps those from being targets that are none.
 func TestBehaviour22_PodsThatWaitAtAGate(t *testing.T) {
 	with := func(change func(*Pod)) Pod {
@@ -48,7 +51,7 @@ func TestBehaviour22_PodsThatWaitAtAGate(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			got := "no"
 			for _, g := range For(ipv4(c.binding)).Gated {
-				got = fmt.Sprintf("%v %s", g.Targets, g.Reason)
+				got = spell(g)
 				if g.Pod != (PodRef{"shop", "pod-1", "uid-1"}) || g.Binding != c.binding.ID || !g.Since.Equal(t0) || g.Gate.Type != gate {
 					t.Errorf("got %+v", g)
 				}

@@ -40,7 +40,7 @@ func anyPod() *rapid.Generator[Pod] {
 			Known: PodKnowledge(rapid.IntRange(0, 3).Draw(t, "known")),
 			UID:   rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "uid"),
 			Name:  rapid.SampledFrom([]string{"", "p", "q"}).Draw(t, "name"),
-			Ready: b("ready"), ContainersReady: b("containers ready"), Finished: b("finished"),
+			Ready: b("ready"), ContainersReady: b("containers ready"), Running: b("running"), Finished: b("finished"),
 			ReadySince: anyMoment().Draw(t, "since"), NotReadySince: anyMoment().Draw(t, "not since"),
 			Deleted: anyMoment().Draw(t, "deleted"), ServesUntil: anyMoment().Draw(t, "serves"),
 		}
@@ -67,6 +67,24 @@ func anySlice() *rapid.Generator[Slice] {
 	})
 }
 
+func anySelection() *rapid.Generator[*Selection] {
+	return rapid.Custom(func(t *rapid.T) *Selection {
+		selection := &Selection{RegisterAt: rapid.SampledFrom([]RegisterAt{AtReady, AtRunning, "?"}).Draw(t, "register at")}
+		for range rapid.IntRange(0, 3).Draw(t, "pods") {
+			pod := Selected{Pod: anyPod().Draw(t, "pod")}
+			pod.Addrs = rapid.SliceOfN(anyAddr(), 0, 2).Draw(t, "addrs")
+			pod.HostAddrs = rapid.SliceOfN(anyAddr(), 0, 1).Draw(t, "host addrs")
+			for range rapid.IntRange(0, 2).Draw(t, "ports") {
+				pod.Ports = append(pod.Ports, ContainerPort{
+					anyPortName().Draw(t, "name"), rapid.Uint16Range(0, 2).Draw(t, "number"), rapid.Uint16Range(0, 2).Draw(t, "host port"),
+				})
+			}
+			selection.Pods = append(selection.Pods, pod)
+		}
+		return selection
+	})
+}
+
 func anyPortName() *rapid.Generator[string] { return rapid.SampledFrom([]string{"", "http", "admin"}) }
 
 func anyBinding() *rapid.Generator[Binding] {
@@ -81,6 +99,9 @@ func anyBinding() *rapid.Generator[Binding] {
 			binding.Service.Ports = append(binding.Service.Ports, ServicePort{anyPortName().Draw(t, "name"), rapid.Uint16Range(0, 2).Draw(t, "number")})
 		}
 		binding.Slices = rapid.SliceOfN(anySlice(), 0, 3).Draw(t, "slices")
+		if rapid.IntRange(0, 2).Draw(t, "by itself") == 0 {
+			binding.Selection = anySelection().Draw(t, "selection")
+		}
 		binding.Gate, binding.Gated = gate, rapid.SliceOfN(anyPod(), 0, 2).Draw(t, "gated")
 		return binding
 	})
@@ -107,6 +128,11 @@ func shuffled(t *rapid.T, facts Facts) Facts {
 		binding.Service.Ports = rapid.Permutation(binding.Service.Ports).Draw(t, "service ports")
 		binding.Slices = rapid.Permutation(binding.Slices).Draw(t, "slices")
 		binding.Gated = rapid.Permutation(binding.Gated).Draw(t, "gated")
+		if binding.Selection != nil {
+			binding.Selection = &Selection{
+				RegisterAt: binding.Selection.RegisterAt, Pods: rapid.Permutation(binding.Selection.Pods).Draw(t, "pods"),
+			}
+		}
 		for j := range binding.Slices {
 			slice := &binding.Slices[j]
 			slice.Ports = rapid.Permutation(slice.Ports).Draw(t, "ports")

@@ -13,6 +13,8 @@ const (
 	// GatePending: the pod's containers are ready and only a readiness gate of
 	// ours is still closed, which can open no other way.
 	GatePending Reason = "GatePending"
+	// PodRunning: the pod runs, and its binding registers pods when they do.
+	PodRunning Reason = "PodRunning"
 	// EndpointReady: the endpoint is ready and no pod stands behind it.
 	EndpointReady Reason = "EndpointReady"
 	// PodNotSeenYet: the endpoint is ready and its pod is not in the cache yet; its
@@ -69,7 +71,8 @@ const (
 	// HealthUnconfirmed: the health that is listed may still be that of a pod that
 	// had the address before.
 	HealthUnconfirmed Reason = "HealthUnconfirmed"
-	// NotAnEndpoint: the pod is not among the endpoints of the binding's Service.
+	// NotAnEndpoint: the pod is not among the endpoints of the binding's Service, or
+	// not chosen by the binding's own selector.
 	NotAnEndpoint Reason = "NotAnEndpoint"
 )
 
@@ -83,7 +86,8 @@ const (
 	InvalidBinding Reason = "InvalidBinding"
 	// ServiceNotFound: the Service does not exist and was never seen.
 	ServiceNotFound Reason = "ServiceNotFound"
-	// PortNotFound: the Service has no such port.
+	// PortNotFound: the Service, or the pod that the binding itself chooses, has no
+	// such port.
 	PortNotFound Reason = "PortNotFound"
 	// TargetGroupNotFound: the target group does not exist.
 	TargetGroupNotFound Reason = "TargetGroupNotFound"
