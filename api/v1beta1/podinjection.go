@@ -24,7 +24,10 @@ type PodInjection struct {
 
 	// byLabel holds the bindings that put something into pods, each under one
 	// label of its selector, in the form key=value: so that those of a pod are
-	// found by the pod's labels, however many there are.
+	// found by the pod's labels, however many there are. One whose selector takes
+	// any of several values of a label is there under each of them, and those
+	// whose selectors ask for no value of any label are under "=", where all pods
+	// look.
 	// +optional
 	ByLabel map[string]BindingInjections `json:"byLabel,omitempty"`
 }
@@ -50,10 +53,15 @@ type BindingInjection struct {
 	// +required
 	Name string `json:"name"`
 
-	// podSelector chooses the pods by their labels.
-	// +required
+	// podSelector chooses the pods by their labels, together with podExpressions.
+	// +optional
 	// +kubebuilder:validation:MinProperties=1
-	PodSelector map[string]string `json:"podSelector"`
+	PodSelector map[string]string `json:"podSelector,omitempty"`
+
+	// podExpressions are what else the labels of the pods must satisfy.
+	// +optional
+	// +listType=atomic
+	PodExpressions []metav1.LabelSelectorRequirement `json:"podExpressions,omitempty"`
 
 	// readinessGate is the conditionType of the readiness gate.
 	// +optional

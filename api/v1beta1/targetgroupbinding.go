@@ -7,8 +7,9 @@ import (
 )
 
 // TargetGroupBinding keeps the targets of one ELBv2 target group of type ip in
-// step with the pods behind a Service. The target group, its listeners and its
-// load balancer are made elsewhere and are never changed.
+// step with the pods behind a Service, or with those that a selector of its own
+// chooses. The target group, its listeners and its load balancer are made
+// elsewhere and are never changed.
 //
 // Several bindings may name one target group: it then holds the pods of all.
 //
@@ -18,6 +19,8 @@ import (
 // +kubebuilder:printcolumn:name="Target-Group",type=string,JSONPath=`.status.targetGroupName`,description="Name of the target group"
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.serviceRef.name`,description="Service whose pods are the targets"
 // +kubebuilder:printcolumn:name="Port",type=string,JSONPath=`.spec.serviceRef.port`,description="Port of the Service"
+// +kubebuilder:printcolumn:name="Selector",type=string,JSONPath=`.spec.podSelector`,description="Labels of the pods that are the targets, where no Service chooses them",priority=1
+// +kubebuilder:printcolumn:name="Pod-Port",type=string,JSONPath=`.spec.podPort`,description="Port of those pods",priority=1
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`,description="Whether the target group holds what the binding asks for"
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`,description="Why the binding is ready or not"
 // +kubebuilder:printcolumn:name="Desired",type=integer,JSONPath=`.status.desired`,description="Targets that should be registered"
@@ -63,6 +66,11 @@ type TargetGroupBindingList struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.targetGroupARN) && has(self.targetGroupName))",fieldPath=".targetGroupName",reason=FieldValueForbidden,message="targetGroupARN and targetGroupName are both set",messageExpression="'targetGroupName ' + self.targetGroupName + ' is set beside targetGroupARN: remove targetGroupName, the ARN alone names the group'"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupARN) || has(self.targetGroupARN) && self.targetGroupARN == oldSelf.targetGroupARN",fieldPath=".targetGroupARN",message="targetGroupARN cannot be changed",messageExpression="'targetGroupARN cannot be changed, it stays ' + oldSelf.targetGroupARN + ': make another binding for the other target group'"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupName) || has(self.targetGroupName) && self.targetGroupName == oldSelf.targetGroupName",fieldPath=".targetGroupName",message="targetGroupName cannot be changed",messageExpression="'targetGroupName cannot be changed, it stays ' + oldSelf.targetGroupName + ': make another binding for the other target group'"
+// +kubebuilder:validation:XValidation:rule="has(self.serviceRef) || has(self.podSelector)",fieldPath=".serviceRef",reason=FieldValueRequired,message="the binding chooses no pods: set either serviceRef or podSelector"
+// +kubebuilder:validation:XValidation:rule="!(has(self.serviceRef) && has(self.podSelector))",fieldPath=".podSelector",reason=FieldValueForbidden,message="podSelector and serviceRef are both set",messageExpression="'podSelector is set beside serviceRef, and Service ' + self.serviceRef.name + ' chooses pods by a selector of its own: remove one of them'"
+// +kubebuilder:validation:XValidation:rule="!has(self.podSelector) || has(self.podPort)",fieldPath=".podPort",reason=FieldValueRequired,message="podPort is missing: name the port of the pods that podSelector chooses, by number or by the name of a container's port"
+// +kubebuilder:validation:XValidation:rule="has(self.podSelector) || !has(self.podPort)",fieldPath=".podPort",reason=FieldValueForbidden,message="podPort is set without podSelector: remove it, the port of a Service is named by serviceRef.port"
+// +kubebuilder:validation:XValidation:rule="has(self.podSelector) || !has(self.registerAt)",fieldPath=".registerAt",reason=FieldValueForbidden,message="registerAt is set without podSelector: remove it, the endpoints of a Service are registered when they are ready"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.ipAddressType) || has(self.ipAddressType) && self.ipAddressType == oldSelf.ipAddressType",fieldPath=".ipAddressType",message="ipAddressType cannot be changed",messageExpression="'ipAddressType cannot be changed, it stays ' + oldSelf.ipAddressType + ': no target group ever changes its address family'"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.vpcID) || has(self.vpcID) && self.vpcID == oldSelf.vpcID",fieldPath=".vpcID",message="vpcID cannot be changed",messageExpression="'vpcID cannot be changed, it stays ' + oldSelf.vpcID + ': no target group ever moves to another VPC'"
 // +kubebuilder:validation:XValidation:rule="!has(self.assumeRoleExternalId) || has(self.iamRoleArnToAssume)",fieldPath=".assumeRoleExternalId",message="assumeRoleExternalId is set without a role: set iamRoleArnToAssume to the role that asks for it, or remove assumeRoleExternalId"
@@ -88,9 +96,37 @@ type TargetGroupBindingSpec struct {
 	TargetGroupName string `json:"targetGroupName,omitempty"`
 
 	// serviceRef is the Service whose pods are the targets, in the namespace of
-	// the binding, and the port of it that counts.
-	// +required
-	ServiceRef ServiceReference `json:"serviceRef"`
+	// the binding, and the port of it that counts. Exactly one of serviceRef and
+	// podSelector is set.
+	// +optional
+	ServiceRef ServiceReference `json:"serviceRef,omitzero"`
+
+	// podSelector chooses the pods that are the targets by their labels, in the
+	// namespace of the binding and without a Service. Exactly one of serviceRef
+	// and podSelector is set. It must not be empty, which would choose every pod.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="has(self.matchLabels) && size(self.matchLabels) > 0 || has(self.matchExpressions) && size(self.matchExpressions) > 0",message="podSelector is empty and would choose every pod of the namespace: name at least one label in matchLabels or matchExpressions"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, e.operator in ['In', 'NotIn', 'Exists', 'DoesNotExist'])",fieldPath=".matchExpressions",message="an operator of podSelector is unknown: it is In, NotIn, Exists or DoesNotExist"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['In', 'NotIn']) || has(e.values) && size(e.values) > 0)",fieldPath=".matchExpressions",message="an expression of podSelector with the operator In or NotIn has no values: name at least one"
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, !(e.operator in ['Exists', 'DoesNotExist']) || !has(e.values) || size(e.values) == 0)",fieldPath=".matchExpressions",message="an expression of podSelector with the operator Exists or DoesNotExist has values: remove them, or use In or NotIn"
+	PodSelector *metav1.LabelSelector `json:"podSelector,omitempty"`
+
+	// podPort is the port of the pods that podSelector chooses: a number, or the
+	// name of a port of a container, which may be another number in each pod. If
+	// the container's port has a hostPort, the pod is registered with the address
+	// of its node and that port.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? int(self) >= 1 && int(self) <= 65535 : string(self).matches('^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$')",message="podPort is neither a number nor the name of a port of a container: numbers go from 1 to 65535, names have 1 to 15 lower-case letters, digits and inner hyphens"
+	PodPort intstr.IntOrString `json:"podPort,omitzero"`
+
+	// registerAt says from when on a pod that podSelector chooses is a target.
+	// Ready, which it is if left out: while the pod is ready, as the pods of a
+	// Service are. Running: from when it has an address and its containers run
+	// until it is deleted, whatever its readiness probes say; the health checks of
+	// the load balancer alone decide then who gets requests, and while none of
+	// them passes anywhere a load balancer sends to all targets.
+	// +optional
+	RegisterAt RegisterAt `json:"registerAt,omitempty"`
 
 	// targetType is the type of the target group. Pods can be targets of type
 	// ip only.
@@ -145,7 +181,7 @@ type TargetGroupBindingSpec struct {
 	NodeNotReady NodeNotReady `json:"nodeNotReady,omitempty"`
 
 	// readinessGate says whether pods get a readiness gate: Inject puts one into
-	// the pods of the Service at their creation, so that a rollout waits until
+	// the pods at their creation, so that a rollout waits until
 	// the load balancer finds the new pods healthy; None does not. It needs the
 	// policy or the webhook of the project to be installed, and has no effect on
 	// pods that exist already: status.ungatedPods counts those.
@@ -297,6 +333,18 @@ const (
 	NodeNotReadyDeregister NodeNotReady = "Deregister"
 )
 
+// RegisterAt says from when on a pod is a target.
+//
+// +kubebuilder:validation:Enum=Ready;Running
+type RegisterAt string
+
+const (
+	// RegisterAtReady registers pods while they are ready.
+	RegisterAtReady RegisterAt = "Ready"
+	// RegisterAtRunning registers pods from when they have an address and run.
+	RegisterAtRunning RegisterAt = "Running"
+)
+
 // ReadinessGate says whether pods get a readiness gate.
 //
 // +kubebuilder:validation:Enum=None;Inject
@@ -371,7 +419,8 @@ type TargetGroupBindingStatus struct {
 
 	// podSelector is the selector of the Service: pods with these labels are
 	// changed at their creation as readinessGate and drain say. Empty while the
-	// Service does not exist, has no selector, or nothing is to be put into pods.
+	// Service does not exist, has no selector, or nothing is to be put into pods,
+	// and where spec.podSelector chooses the pods.
 	// +optional
 	PodSelector map[string]string `json:"podSelector,omitempty"`
 

@@ -19,6 +19,13 @@ func (in *BindingInjection) DeepCopyInto(out *BindingInjection) {
 			(*out)[key] = val
 		}
 	}
+	if in.PodExpressions != nil {
+		in, out := &in.PodExpressions, &out.PodExpressions
+		*out = make([]v1.LabelSelectorRequirement, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
+	}
 	if in.Drain != nil {
 		in, out := &in.Drain, &out.Drain
 		*out = new(DrainStatus)
@@ -261,6 +268,12 @@ func (in *TargetGroupBindingList) DeepCopyObject() runtime.Object {
 func (in *TargetGroupBindingSpec) DeepCopyInto(out *TargetGroupBindingSpec) {
 	*out = *in
 	out.ServiceRef = in.ServiceRef
+	if in.PodSelector != nil {
+		in, out := &in.PodSelector, &out.PodSelector
+		*out = new(v1.LabelSelector)
+		(*in).DeepCopyInto(*out)
+	}
+	out.PodPort = in.PodPort
 	if in.Drain != nil {
 		in, out := &in.Drain, &out.Drain
 		*out = new(Drain)

@@ -53,6 +53,10 @@ const controllerExample = `  # All TargetGroupBinding objects and annotated Serv
   tgc controller --namespace shop --service web --port http \
     --target-group-arn arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef
 
+  # The pods with some labels, without a Service, in two target groups.
+  tgc controller --namespace shop --pod-selector 'app=web,track!=canary' --port 8080 \
+    --target-group-name web-internal --target-group-name web-public
+
   # Against the simulator (tgc sim).
   AWS_ENDPOINT_URL_ELASTIC_LOAD_BALANCING_V2=http://127.0.0.1:8480 \
   AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any tgc controller --region us-east-1`
@@ -105,7 +109,7 @@ func runController(ctx context.Context, settings config.Controller) error {
 	if err != nil {
 		return err
 	}
-	if err := kube.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := kube.AddIndexes(ctx, mgr.GetFieldIndexer(), settings.Scope()); err != nil {
 		return err
 	}
 	if err := addControllers(ctx, mgr, settings); err != nil {
@@ -138,7 +142,7 @@ func newManager(kubeConfig *rest.Config, settings config.Controller) (manager.Ma
 	renew, retry := settings.LeaseDuration*2/3, settings.LeaseDuration/7
 	options := manager.Options{
 		Scheme:                        scheme,
-		Cache:                         kube.CacheOptions(settings.Namespace),
+		Cache:                         kube.CacheOptions(settings.Scope()),
 		Metrics:                       metricsserver.Options{BindAddress: settings.MetricsAddress},
 		HealthProbeBindAddress:        settings.HealthAddress,
 		LeaderElection:                settings.LeaderElection,
@@ -249,6 +253,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 	groups := &group.Reconciler{
 		Cluster: kube.NewCluster(mgr.GetCache()), Registry: registry, Board: board, Answers: answers,
 		Metrics: meter, Events: events, Sweep: settings.SweepInterval, WakeGates: gates.WakeFor,
+		Services: settings.Scope().Pods == nil,
 	}
 	bindings := &binding.Reconciler{
 		Client: mgr.GetClient(), Accounts: newAccounts(meter), Registry: registry, Board: board, Events: events,
@@ -294,7 +299,7 @@ func defaultRegion(ctx context.Context, settings config.Controller) (string, err
 		return settings.Region, nil
 	}
 	region, err := awselb.Region(ctx)
-	if err != nil && settings.TargetGroupName != "" {
+	if err != nil && len(settings.TargetGroupNames) > 0 {
 		return "", err
 	}
 	return region, nil

@@ -20,6 +20,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
@@ -36,20 +37,29 @@ func BindingsOf(list []v1beta1.TargetGroupBinding) []Binding {
 	for i := range list {
 		tgb := &list[i]
 		asks := tgb.Status.ReadinessGate != "" || tgb.Status.Drain != nil
-		if asks && len(tgb.Status.PodSelector) > 0 && tgb.DeletionTimestamp.IsZero() {
-			bindings = append(bindings, Binding{
-				Name: tgb.Name, PodSelector: tgb.Status.PodSelector,
-				ReadinessGate: tgb.Status.ReadinessGate, Drain: tgb.Status.Drain,
-			})
+		b := Binding{
+			Name: tgb.Name, PodSelector: tgb.Status.PodSelector,
+			ReadinessGate: tgb.Status.ReadinessGate, Drain: tgb.Status.Drain,
+		}
+		if own := tgb.Spec.PodSelector; own != nil {
+			b.PodSelector, b.PodExpressions = own.MatchLabels, own.MatchExpressions
+		}
+		if asks && len(b.PodSelector)+len(b.PodExpressions) > 0 && tgb.DeletionTimestamp.IsZero() {
+			bindings = append(bindings, b)
 		}
 	}
 	slices.SortFunc(bindings, func(a, b Binding) int { return strings.Compare(a.Name, b.Name) })
 	return bindings
 }
 
+// anyPod is under which bindings are filed that ask for no value of any label. It is
+// the label of no pod.
+const anyPod = "="
+
 // ByLabel files bindings, as BindingsOf gives them, each under one label of its
 // selector: the one that the fewest others have, since who looks under it looks at
-// all that are there.
+// all that are there. One that takes several values of a label is under each of them,
+// of which a pod has one at most.
 func ByLabel(bindings []Binding) map[string]v1beta1.BindingInjections {
 	sharing := map[string]int{}
 	for _, b := range bindings {
@@ -59,16 +69,42 @@ func ByLabel(bindings []Binding) map[string]v1beta1.BindingInjections {
 	}
 	filed := map[string]v1beta1.BindingInjections{}
 	for _, b := range bindings {
-		rarest := ""
-		for key, value := range b.PodSelector {
-			label := key + "=" + value
-			if rarest == "" || cmp.Or(cmp.Compare(sharing[label], sharing[rarest]), cmp.Compare(label, rarest)) < 0 {
-				rarest = label
-			}
+		for _, label := range labelsOf(b, sharing) {
+			filed[label] = append(filed[label], b)
 		}
-		filed[rarest] = append(filed[rarest], b)
 	}
 	return filed
+}
+
+// labelsOf gives the labels under which a binding is filed. Sharing has how many
+// bindings ask for each.
+func labelsOf(b Binding, sharing map[string]int) []string {
+	rarest := ""
+	for key, value := range b.PodSelector {
+		label := key + "=" + value
+		if rarest == "" || cmp.Or(cmp.Compare(sharing[label], sharing[rarest]), cmp.Compare(label, rarest)) < 0 {
+			rarest = label
+		}
+	}
+	if rarest != "" {
+		return []string{rarest}
+	}
+	for _, e := range b.PodExpressions {
+		if e.Operator == metav1.LabelSelectorOpIn {
+			return valuesOf(e)
+		}
+	}
+	return []string{anyPod}
+}
+
+// valuesOf gives the labels that an expression takes, each once.
+func valuesOf(e metav1.LabelSelectorRequirement) []string {
+	taken := make([]string, len(e.Values))
+	for i, value := range e.Values {
+		taken[i] = e.Key + "=" + value
+	}
+	slices.Sort(taken)
+	return slices.Compact(taken)
 }
 
 // selects tells whether a binding means pods with these labels.
@@ -78,7 +114,25 @@ func selects(b Binding, labels map[string]string) bool {
 			return false
 		}
 	}
-	return true
+	return !slices.ContainsFunc(b.PodExpressions, func(e metav1.LabelSelectorRequirement) bool {
+		return !satisfies(labels, e)
+	})
+}
+
+// satisfies tells whether labels are as an expression asks, as Kubernetes has it.
+func satisfies(labels map[string]string, e metav1.LabelSelectorRequirement) bool {
+	own, has := labels[e.Key]
+	switch e.Operator {
+	case metav1.LabelSelectorOpIn:
+		return has && slices.Contains(e.Values, own)
+	case metav1.LabelSelectorOpNotIn:
+		return !has || !slices.Contains(e.Values, own)
+	case metav1.LabelSelectorOpExists:
+		return has
+	case metav1.LabelSelectorOpDoesNotExist:
+		return !has
+	}
+	return false
 }
 
 // Injection is what becomes of a pod.
@@ -112,7 +166,10 @@ func Of(pod *corev1.Pod, bindings []Binding) Injection {
 	var injection Injection
 	injection.gates(pod, asking)
 	injection.drain(pod, asking)
-	if pod.Labels[v1beta1.LabelInjected] != "true" {
+	switch {
+	case len(pod.Labels) == 0:
+		injection.add("/metadata/labels", map[string]string{v1beta1.LabelInjected: "true"})
+	case pod.Labels[v1beta1.LabelInjected] != "true":
 		injection.add("/metadata/labels/"+escape(v1beta1.LabelInjected), "true")
 	}
 	return injection

@@ -13,11 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 )
 
@@ -32,12 +28,15 @@ type Controller struct {
 	Region    string
 	Namespace string
 
-	// The binding made of flags; none if Service is empty.
-	Service         string
-	Port            string
-	TargetGroupARN  string
-	TargetGroupName string
-	Takeover        string
+	// The bindings made of flags, one of each target group; none if both Service and
+	// PodSelector are empty.
+	Service          string
+	PodSelector      string
+	Port             string
+	RegisterAt       string
+	TargetGroupARNs  []string
+	TargetGroupNames []string
+	Takeover         string
 
 	Bindings    bool
 	Annotations bool
@@ -72,14 +71,16 @@ type Controller struct {
 // AddFlags makes a flag of each field, with its default.
 func (c *Controller) AddFlags(set *pflag.FlagSet) {
 	set.StringVar(&c.Region, "region", "", "AWS region of target groups that are named by name (default: AWS_REGION, the shared configuration)")
-	set.StringVarP(&c.Namespace, "namespace", "n", "", "namespace to watch (default: all; with --service, that of the pod or \"default\")")
+	set.StringVarP(&c.Namespace, "namespace", "n", "", "namespace to watch (default: all; with --service or --pod-selector, that of the pod or \"default\")")
 	set.StringVar(&c.Service, "service", "", "Service whose pods are registered in the target group of the next flags")
-	set.StringVar(&c.Port, "port", "", "port of that Service, by name or number (default: its only port)")
-	set.StringVar(&c.TargetGroupARN, "target-group-arn", "", "ARN of the target group of --service")
-	set.StringVar(&c.TargetGroupName, "target-group-name", "", "name of the target group of --service")
-	set.StringVar(&c.Takeover, "takeover", string(plan.Guarded), "targets in the group of --service that nothing explains: Guarded removes them only while they are a minority, Confirmed always")
-	set.BoolVar(&c.Bindings, "bindings", true, "watch TargetGroupBinding objects (default: false with --service)")
-	set.BoolVar(&c.Annotations, "annotations", true, "watch annotated Services, which needs --bindings (default: false with --service)")
+	set.StringVar(&c.PodSelector, "pod-selector", "", "labels of the pods to register, without a Service, as kubectl -l takes them, such as 'app=web,track notin (canary)'")
+	set.StringVar(&c.Port, "port", "", "port of that Service (default: its only port) or, as it must be given, of those pods, by name or number")
+	set.StringVar(&c.RegisterAt, "register-at", "", "from when on the pods of --pod-selector are registered: Ready, or Running, which leaves it to the load balancer's health checks who serves (default: Ready)")
+	set.StringSliceVar(&c.TargetGroupARNs, "target-group-arn", nil, "ARN of the target group of --service or --pod-selector; of the latter there may be several")
+	set.StringSliceVar(&c.TargetGroupNames, "target-group-name", nil, "name of the target group of --service or --pod-selector; of the latter there may be several")
+	set.StringVar(&c.Takeover, "takeover", string(plan.Guarded), "targets in those target groups that nothing explains: Guarded removes them only while they are a minority, Confirmed always")
+	set.BoolVar(&c.Bindings, "bindings", true, "watch TargetGroupBinding objects (default: false with --service or --pod-selector)")
+	set.BoolVar(&c.Annotations, "annotations", true, "watch annotated Services, which needs --bindings (default: false with --service or --pod-selector)")
 	set.StringVar(&c.MetricsAddress, "metrics-bind-address", ":8080", "address of /metrics; 0 serves none")
 	set.StringVar(&c.HealthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 serves none")
 	set.BoolVar(&c.LeaderElection, "leader-elect", true, "work only while holding the Lease, so that several replicas can run")
@@ -106,7 +107,7 @@ type PodNamespace string
 // Complete fills in what follows from other settings. given tells whether a flag
 // was set by the user.
 func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
-	if c.Service != "" {
+	if c.ByFlags() {
 		c.Namespace = first(c.Namespace, string(pod), "default")
 		c.Bindings = c.Bindings && given("bindings")
 		c.Annotations = c.Annotations && given("annotations")
@@ -122,7 +123,7 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 // Check tells everything that is wrong, each with the flag, its value and the remedy.
 func (c *Controller) Check() error {
 	_, level := c.Level()
-	_, binding := c.FlagBindings()
+	_, bindings := c.FlagBindings()
 	_, _, webhook := c.WebhookListen()
 	return errors.Join(
 		unless(level == nil, "--log-level %q: want debug, info, warn or error", c.LogLevel),
@@ -138,9 +139,9 @@ func (c *Controller) Check() error {
 		webhook,
 		unless(serviceForm.MatchString(c.WebhookName), "--webhook-name %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.WebhookName),
 		unless(c.Bindings || !c.Webhook(), "--webhook-bind-address %s needs --bindings: what is put into pods is said in TargetGroupBindings", c.WebhookAddress),
-		binding,
+		bindings,
 		unless(c.Bindings || !c.Annotations, "--annotations needs --bindings: the annotations of a Service are made into a TargetGroupBinding"),
-		unless(c.Bindings || c.Service != "", "nothing to do: give --service with a target group, or --bindings"),
+		unless(c.Bindings || c.ByFlags(), "nothing to do: give --service or --pod-selector with a target group, or --bindings"),
 	)
 }
 
@@ -185,37 +186,6 @@ func areEndpoints(list string) bool {
 		}
 	}
 	return true
-}
-
-// FlagBindings is the binding made of flags: one or none.
-func (c *Controller) FlagBindings() ([]kube.Binding, error) {
-	if c.Service == "" {
-		const needless = "--%s %q: needs --service, the Service whose pods are to be registered"
-		return nil, errors.Join(
-			unless(c.TargetGroupARN == "", needless, "target-group-arn", c.TargetGroupARN),
-			unless(c.TargetGroupName == "", needless, "target-group-name", c.TargetGroupName),
-			unless(c.Port == "", needless, "port", c.Port),
-		)
-	}
-	if !serviceForm.MatchString(c.Service) {
-		return nil, fmt.Errorf("--service %q: want 1 to 63 lower-case letters, digits and inner hyphens", c.Service)
-	}
-	group, err := kube.RefFields{ARN: "--target-group-arn", Name: "--target-group-name"}.Ref(c.TargetGroupARN, c.TargetGroupName)
-	if err != nil {
-		return nil, err
-	}
-	var port desired.PortRef
-	if c.Port != "" {
-		if port, err = kube.PortOf(intstr.Parse(c.Port)); err != nil {
-			return nil, fmt.Errorf("--port %q: %w", c.Port, err)
-		}
-	}
-	takeover := plan.Takeover(c.Takeover)
-	if takeover != plan.Guarded && takeover != plan.Confirmed {
-		return nil, fmt.Errorf("--takeover %q: want Guarded or Confirmed", c.Takeover)
-	}
-	service := types.NamespacedName{Namespace: c.Namespace, Name: c.Service}
-	return []kube.Binding{kube.FlagBinding(service, port, group, plan.Policy{Takeover: takeover})}, nil
 }
 
 // Level is the log level.

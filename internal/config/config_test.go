@@ -1,10 +1,13 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/spf13/pflag"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 )
 
 const arn = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef"
@@ -41,11 +44,24 @@ func TestCheck(t *testing.T) {
 		{"--metrics-bind-address 8080", []string{`--metrics-bind-address "8080": want host:port`}},
 		{"--health-probe-bind-address 8081", []string{`--health-probe-bind-address "8081"`}},
 		{"--bindings=false", []string{"--annotations needs --bindings", "nothing to do: give --service"}},
-		{"--port http --target-group-name web", []string{`--port "http": needs --service`, `--target-group-name "web": needs --service`}},
+		{"--port http --target-group-name web", []string{`--port http: needs --service`, `--target-group-name [web]: needs --service`}},
 		{"--service web", []string{"neither", "set one"}},
-		{"--service web --target-group-name web --target-group-arn " + arn, []string{"both set"}},
+		{"--service web --target-group-name web --target-group-arn " + arn, []string{"has 2 target groups", "remove all but one"}},
 		{"--service web --target-group-arn arn:aws:s3:::x", []string{`--target-group-arn: "arn:aws:s3:::x"`}},
 		{"--service web --target-group-name web --port 70000", []string{`--port "70000"`, "1 to 65535"}},
+		{"--pod-selector app=web --port http --target-group-name web", nil},
+		{"--pod-selector app=web,!canary --port 80 --register-at Running --target-group-name a --target-group-name b --target-group-arn " + arn, nil},
+		{"--pod-selector app=web --target-group-name web", []string{`--pod-selector "app=web" needs --port`}},
+		{"--pod-selector app=web --port http", []string{"neither --target-group-arn nor --target-group-name is set"}},
+		{"--pod-selector app=web --service web --port http --target-group-name web", []string{`--service "web" and --pod-selector "app=web" are both set: remove one`}},
+		{"--pod-selector app=(web --port http --target-group-name web", []string{`--pod-selector "app=(web"`, "as kubectl -l takes them"}},
+		{"--pod-selector , --port http --target-group-name web", []string{`--pod-selector ","`}},
+		{"--pod-selector app=web --port 0 --target-group-name web", []string{`--port "0"`, "1 to 65535"}},
+		{"--pod-selector app=web --port http --target-group-name web --register-at Started", []string{`--register-at "Started": want Ready or Running`}},
+		{"--pod-selector app=web --port http --target-group-name web --target-group-arn " + arn, []string{`two target groups are called "web"`}},
+		{"--pod-selector app=web --port http --target-group-name a_b --target-group-arn x", []string{`--target-group-name "a_b"`, `--target-group-arn: "x"`}},
+		{"--service web --target-group-name web --register-at Running", []string{`--register-at "Running": needs --pod-selector`}},
+		{"--register-at Running", []string{`--register-at Running: needs --service or --pod-selector`}},
 		{"--service web --target-group-name web --takeover Always", []string{`--takeover "Always": want Guarded or Confirmed`}},
 	} {
 		c := parse(t, nil, strings.Fields(test.arguments)...)
@@ -74,6 +90,42 @@ func TestCompleteOfOneService(t *testing.T) {
 	both := parse(t, nil, "--service", "web", "--namespace", "shop", "--bindings")
 	if both.Namespace != "shop" || !both.Bindings || both.Annotations {
 		t.Errorf("--service with --bindings gives %+v", both)
+	}
+}
+
+// Where flags are all that is said, no more is watched than they name.
+func TestBehaviour37_ScopeOfTheFlags(t *testing.T) {
+	for _, c := range []struct{ arguments, want string }{
+		{"", "{ }"},
+		{"--service web", "{pod web}"},
+		{"--service web --bindings", "{pod }"},
+		{"--pod-selector app=web,!canary", "{pod  app=web,!canary}"},
+		{"--pod-selector app=web --bindings --namespace shop", "{shop }"},
+	} {
+		controller := parse(t, nil, strings.Fields(c.arguments)...)
+		scope := controller.Scope()
+		got := fmt.Sprintf("{%s %s}", scope.Namespace, scope.Service)
+		if scope.Pods != nil {
+			got = fmt.Sprintf("{%s %s %s}", scope.Namespace, scope.Service, scope.Pods)
+		}
+		if got != c.want {
+			t.Errorf("%s: got %s, want %s", c.arguments, got, c.want)
+		}
+	}
+}
+
+func TestBehaviour37_OneBindingForEachGroup(t *testing.T) {
+	environment := map[string]string{"TGC_POD_SELECTOR": "app=web", "TGC_PORT": "http", "TGC_TARGET_GROUP_NAME": "one,two", "TGC_REGISTER_AT": "Running"}
+	c := parse(t, environment)
+	bindings, err := c.FlagBindings()
+	if err != nil || len(bindings) != 2 {
+		t.Fatalf("got %+v, %v", bindings, err)
+	}
+	for i, name := range []string{"one", "two"} {
+		b := bindings[i]
+		if b.ID.String() != "pod/pods/"+name || b.Group.Name != name || b.Selector.String() != "app=web" || b.Port.Name != "http" || b.RegisterAt != desired.AtRunning {
+			t.Errorf("got %+v", b)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
@@ -34,6 +35,8 @@ type Registry struct {
 	bindings map[desired.BindingID]Bound
 	groups   map[target.ARN]map[desired.BindingID]bool
 	services map[types.NamespacedName]map[desired.BindingID]bool
+	// selecting are the bindings with a selector of their own, by namespace.
+	selecting map[string]map[desired.BindingID]bool
 }
 
 // NewRegistry makes an empty Registry.
@@ -41,7 +44,7 @@ func NewRegistry() *Registry {
 	return &Registry{
 		bindings: map[desired.BindingID]Bound{},
 		groups:   map[target.ARN]map[desired.BindingID]bool{},
-		services: map[types.NamespacedName]map[desired.BindingID]bool{},
+		services: map[types.NamespacedName]map[desired.BindingID]bool{}, selecting: map[string]map[desired.BindingID]bool{},
 	}
 }
 
@@ -56,7 +59,11 @@ func (r *Registry) Bind(bound Bound) []target.ARN {
 	concerned := r.drop(bound.ID)
 	r.bindings[bound.ID] = bound
 	add(r.groups, bound.Target.ARN, bound.ID)
-	add(r.services, bound.Service, bound.ID)
+	if bound.Selector != nil {
+		add(r.selecting, bound.ID.Namespace, bound.ID)
+	} else {
+		add(r.services, bound.Service, bound.ID)
+	}
 	if !slices.Contains(concerned, bound.Target.ARN) {
 		concerned = append(concerned, bound.Target.ARN)
 	}
@@ -78,6 +85,7 @@ func (r *Registry) drop(id desired.BindingID) []target.ARN {
 	delete(r.bindings, id)
 	remove(r.groups, bound.Target.ARN, id)
 	remove(r.services, bound.Service, id)
+	remove(r.selecting, id.Namespace, id)
 	return []target.ARN{bound.Target.ARN}
 }
 
@@ -141,6 +149,20 @@ func (r *Registry) GroupsOf(service types.NamespacedName) []target.ARN {
 	groups := map[target.ARN]bool{}
 	for id := range r.services[service] {
 		groups[r.bindings[id].Target.ARN] = true
+	}
+	return slices.Collect(maps.Keys(groups))
+}
+
+// GroupsChoosing lists the groups that have a binding whose own selector chooses a
+// pod, in no order.
+func (r *Registry) GroupsChoosing(pod *corev1.Pod) []target.ARN {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	groups := map[target.ARN]bool{}
+	for id := range r.selecting[pod.Namespace] {
+		if bound := r.bindings[id]; bound.Chooses(pod, nil) {
+			groups[bound.Target.ARN] = true
+		}
 	}
 	return slices.Collect(maps.Keys(groups))
 }

@@ -1,13 +1,17 @@
 package kube
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -23,16 +27,23 @@ import (
 type Binding struct {
 	ID desired.BindingID
 	// Object is where events about the binding go: the TargetGroupBinding, or
-	// the Service of a binding made of flags.
+	// the Service of a binding made of flags; nil if those name a selector, and
+	// then only the log tells.
 	Object   runtime.Object
 	Deleting bool
 	// Invalid is why the declaration cannot be used; the fields below are empty then.
 	Invalid error
 	Group   target.Ref
+	// Service is the one whose endpoints are the targets; empty if Selector chooses them.
 	Service types.NamespacedName
-	Port    desired.PortRef
-	Policy  plan.Policy
-	Nodes   desired.NodePolicy
+	// Selector chooses the pods that are the targets, in the namespace of the
+	// binding, and RegisterAt says from when on; nil if Service does.
+	Selector   labels.Selector
+	RegisterAt desired.RegisterAt
+	// Port is one of the Service, or of the pods that Selector chooses.
+	Port   desired.PortRef
+	Policy plan.Policy
+	Nodes  desired.NodePolicy
 	// Family and VPC are what the binding expects of its group; empty if anything.
 	Family target.Family
 	VPC    string
@@ -53,17 +64,11 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 	if err != nil {
 		return Binding{}, err
 	}
-	port, err := PortOf(spec.ServiceRef.Port)
-	if err != nil {
-		return Binding{}, fmt.Errorf("spec.serviceRef.port: %w", err)
-	}
-	return Binding{
+	binding := Binding{
 		ID:         desired.BindingID{Namespace: tgb.Namespace, Name: tgb.Name},
 		Object:     declarer(tgb),
 		Deleting:   !tgb.DeletionTimestamp.IsZero(),
 		Group:      ref,
-		Service:    types.NamespacedName{Namespace: tgb.Namespace, Name: spec.ServiceRef.Name},
-		Port:       port,
 		Policy:     plan.Policy{Takeover: plan.Takeover(spec.Takeover), Drain: drainTime(tgb.Status.Drain)},
 		Nodes:      desired.NodePolicy(spec.NodeNotReady),
 		Family:     target.Family(spec.IPAddressType),
@@ -72,7 +77,47 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 		ExternalID: spec.AssumeRoleExternalID,
 		Ours:       remembered(tgb.Status.Targets),
 		OursIn:     tgb.Status.TargetGroupARN,
-	}, nil
+	}
+	if err := binding.choose(tgb); err != nil {
+		return Binding{}, err
+	}
+	return binding, nil
+}
+
+// choose reads what chooses the pods: a Service or a selector, one of them.
+func (b *Binding) choose(tgb *v1beta1.TargetGroupBinding) (err error) {
+	spec := tgb.Spec
+	if spec.PodSelector == nil {
+		b.Service = types.NamespacedName{Namespace: tgb.Namespace, Name: spec.ServiceRef.Name}
+		if b.Port, err = PortOf(spec.ServiceRef.Port); err != nil {
+			return fmt.Errorf("spec.serviceRef.port: %w", err)
+		}
+		return nil
+	}
+	if spec.ServiceRef.Name != "" {
+		return fmt.Errorf("spec.serviceRef %q and spec.podSelector are both set: remove one", spec.ServiceRef.Name)
+	}
+	b.Selector, err = metav1.LabelSelectorAsSelector(spec.PodSelector)
+	switch {
+	case err != nil:
+		return fmt.Errorf("spec.podSelector: %w", err)
+	case b.Selector.Empty():
+		return errors.New("spec.podSelector is empty and would choose every pod of the namespace: name at least one label")
+	}
+	if b.Port, err = PortOf(spec.PodPort); err != nil {
+		return fmt.Errorf("spec.podPort: %w", err)
+	}
+	b.RegisterAt = cmp.Or(desired.RegisterAt(spec.RegisterAt), desired.AtReady)
+	return nil
+}
+
+// Chooses tells whether the binding chooses a pod, which is listed in the slices of
+// these Services.
+func (b *Binding) Chooses(pod *corev1.Pod, services []types.NamespacedName) bool {
+	if b.Selector == nil {
+		return slices.Contains(services, b.Service)
+	}
+	return pod.Namespace == b.ID.Namespace && b.Selector.Matches(labels.Set(pod.Labels))
 }
 
 // drainTime is how long before its pod stops serving a target must be deregistered;
@@ -97,16 +142,18 @@ func declarer(tgb *v1beta1.TargetGroupBinding) runtime.Object {
 	}
 }
 
-// FlagBinding is the binding that flags declare. Its name cannot be that of a
-// TargetGroupBinding.
-func FlagBinding(service types.NamespacedName, port desired.PortRef, group target.Ref, policy plan.Policy) Binding {
-	return Binding{
-		ID: desired.BindingID{Namespace: service.Namespace, Name: "service/" + service.Name},
-		Object: &corev1.ObjectReference{
-			APIVersion: "v1", Kind: "Service", Namespace: service.Namespace, Name: service.Name,
-		},
-		Group: group, Service: service, Port: port, Policy: policy, Nodes: desired.HoldOnSilentNode,
+// FlagBinding completes the binding that flags declare: with either its Service or
+// its Selector. Its name cannot be that of a TargetGroupBinding: service/NAME, or
+// pods/GROUP, since a selector has no name.
+func FlagBinding(namespace string, b Binding) Binding {
+	b.ID = desired.BindingID{Namespace: namespace, Name: "service/" + b.Service.Name}
+	b.Nodes = desired.HoldOnSilentNode
+	if b.Selector != nil {
+		b.ID.Name = "pods/" + cmp.Or(b.Group.Name, b.Group.ARN.Name)
+		return b
 	}
+	b.Object = &corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: b.Service.Name}
+	return b
 }
 
 // groupName is the form of the names of target groups.
@@ -140,7 +187,7 @@ func PortOf(port intstr.IntOrString) (desired.PortRef, error) {
 	number := port.IntValue()
 	switch {
 	case port.Type == intstr.String && port.StrVal == "":
-		return desired.PortRef{}, fmt.Errorf("is empty: name a port of the Service, by name or number")
+		return desired.PortRef{}, fmt.Errorf("is empty: give the name or the number of a port")
 	case port.Type == intstr.String && port.StrVal != strconv.Itoa(number):
 		return desired.PortRef{Name: port.StrVal}, nil
 	case number < 1 || number > 65535:

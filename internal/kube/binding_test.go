@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -72,6 +73,47 @@ func TestBehaviour36_EventsOfAnAnnotationGoToItsService(t *testing.T) {
 	}
 }
 
+// selecting makes a spec choose pods by itself.
+func selecting(port string, selector metav1.LabelSelector) func(*v1beta1.TargetGroupBindingSpec) {
+	return func(s *v1beta1.TargetGroupBindingSpec) {
+		s.ServiceRef, s.PodSelector, s.PodPort = v1beta1.ServiceReference{}, &selector, intstr.FromString(port)
+	}
+}
+
+func TestBehaviour37_BindingThatChoosesPods(t *testing.T) {
+	for _, c := range []struct {
+		at   v1beta1.RegisterAt
+		want desired.RegisterAt
+	}{{"", desired.AtReady}, {v1beta1.RegisterAtReady, desired.AtReady}, {v1beta1.RegisterAtRunning, desired.AtRunning}} {
+		tgb := aBinding()
+		selecting("http", metav1.LabelSelector{
+			MatchLabels:      map[string]string{"app": "web"},
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "track", Operator: metav1.LabelSelectorOpNotIn, Values: []string{"canary"}}},
+		})(&tgb.Spec)
+		tgb.Spec.RegisterAt = c.at
+		got, err := BindingOf(tgb)
+		if err != nil || got.Service.Name != "" || got.Port.Name != "http" || got.RegisterAt != c.want {
+			t.Errorf("got %+v, %v", got, err)
+		}
+		for _, pod := range []struct {
+			namespace string
+			labels    map[string]string
+			want      bool
+		}{
+			{"shop", map[string]string{"app": "web"}, true},
+			{"shop", map[string]string{"app": "web", "track": "stable"}, true},
+			{"shop", map[string]string{"app": "web", "track": "canary"}, false},
+			{"shop", map[string]string{"app": "api"}, false},
+			{"other", map[string]string{"app": "web"}, false},
+		} {
+			services := []types.NamespacedName{{Namespace: "shop", Name: "front"}}
+			if chosen := got.Chooses(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.namespace, Labels: pod.labels}}, services); chosen != pod.want {
+				t.Errorf("pod %+v: chosen is %v", pod, chosen)
+			}
+		}
+	}
+}
+
 func TestBehaviour35_BadSpecIsExplained(t *testing.T) {
 	for _, c := range []struct {
 		change func(*v1beta1.TargetGroupBindingSpec)
@@ -81,6 +123,11 @@ func TestBehaviour35_BadSpecIsExplained(t *testing.T) {
 		{func(s *v1beta1.TargetGroupBindingSpec) { s.TargetGroupARN = "" }, []string{"neither", "set one"}},
 		{func(s *v1beta1.TargetGroupBindingSpec) { s.TargetGroupARN = "web" }, []string{"targetGroupARN", `"web"`, "want arn:aws"}},
 		{func(s *v1beta1.TargetGroupBindingSpec) { s.ServiceRef.Port = intstr.FromInt32(0) }, []string{"spec.serviceRef.port", "0", "1 to 65535"}},
+		{func(s *v1beta1.TargetGroupBindingSpec) { s.PodSelector = &metav1.LabelSelector{} }, []string{`spec.serviceRef "front" and spec.podSelector are both set`}},
+		{selecting("http", metav1.LabelSelector{}), []string{"spec.podSelector is empty", "every pod of the namespace"}},
+		{selecting("", metav1.LabelSelector{MatchLabels: map[string]string{"app": "web"}}), []string{"spec.podPort", "is empty"}},
+		{selecting("http", metav1.LabelSelector{MatchLabels: map[string]string{"app": "no value"}}), []string{"spec.podSelector", `"no value"`}},
+		{selecting("http", metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "app", Operator: "Like"}}}), []string{"spec.podSelector", `"Like"`}},
 	} {
 		tgb := aBinding()
 		c.change(&tgb.Spec)
@@ -126,9 +173,14 @@ func TestPortOf(t *testing.T) {
 
 func TestFlagBindingHasANameOfItsOwn(t *testing.T) {
 	service := types.NamespacedName{Namespace: "shop", Name: "web"}
-	got := FlagBinding(service, desired.PortRef{Number: 80}, target.Ref{Name: "web"}, plan.Policy{})
-	if got.ID.String() != "shop/service/web" || got.Service != service || got.Nodes != desired.HoldOnSilentNode || got.Deleting {
+	got := FlagBinding("shop", Binding{Service: service, Port: desired.PortRef{Number: 80}, Group: target.Ref{Name: "group"}})
+	if got.ID.String() != "shop/service/web" || got.Service != service || got.Nodes != desired.HoldOnSilentNode || got.Object == nil {
 		t.Errorf("got %+v", got)
+	}
+	for _, ref := range []target.Ref{{Name: "web"}, {ARN: group().ARN}} {
+		if got := FlagBinding("shop", Binding{Selector: labels.Everything(), Group: ref}); got.ID.String() != "shop/pods/web" || got.Object != nil {
+			t.Errorf("got %+v", got)
+		}
 	}
 }
 

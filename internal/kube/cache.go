@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,22 +20,36 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
 
-// CacheOptions says what is cached: everything in namespace, or in all
-// namespaces if it is empty. Objects are stripped of what is never read, since a
-// large cluster's pods would otherwise fill the memory; they are shared and must
-// not be written to.
-func CacheOptions(namespace string) cache.Options {
+// Scope is what of the cluster is watched.
+type Scope struct {
+	// Namespace is the only one; empty for all.
+	Namespace string
+	// Service, if not empty, is the only Service that counts.
+	Service string
+	// Pods, if not nil, chooses the only pods that count; no Service does then.
+	Pods labels.Selector
+}
+
+// CacheOptions says what is cached: what counts in the scope and, as far as the API
+// server can tell that apart, nothing else. Objects are stripped of what is never
+// read, since a large cluster's pods would otherwise fill the memory; they are shared
+// and must not be written to.
+func CacheOptions(scope Scope) cache.Options {
 	share := true
+	pods := cache.ByObject{Transform: stripPod, Label: scope.Pods}
+	services, slices := cache.ByObject{Transform: stripService}, cache.ByObject{Transform: stripSlice}
+	if scope.Service != "" {
+		services.Field = fields.OneTermEqualSelector(metav1.ObjectNameField, scope.Service)
+		slices.Label = labels.SelectorFromSet(labels.Set{discoveryv1.LabelServiceName: scope.Service})
+	}
 	options := cache.Options{
 		DefaultUnsafeDisableDeepCopy: &share,
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Pod{}:                {Transform: stripPod},
-			&corev1.Service{}:            {Transform: stripService},
-			&discoveryv1.EndpointSlice{}: {Transform: stripSlice},
+			&corev1.Pod{}: pods, &corev1.Service{}: services, &discoveryv1.EndpointSlice{}: slices,
 		},
 	}
-	if namespace != "" {
-		options.DefaultNamespaces = map[string]cache.Config{namespace: {}}
+	if scope.Namespace != "" {
+		options.DefaultNamespaces = map[string]cache.Config{scope.Namespace: {}}
 	}
 	return options
 }
@@ -46,18 +62,29 @@ func stripPod(obj any) (any, error) {
 	if !ok {
 		return obj, nil
 	}
-	annotations := pod.Annotations
+	annotations, labels := pod.Annotations, pod.Labels
 	stripMeta(&pod.ObjectMeta)
-	pod.Annotations = ours(annotations)
-	containers := make([]corev1.Container, len(pod.Spec.Containers))
-	for i, container := range pod.Spec.Containers {
-		containers[i] = corev1.Container{Name: container.Name, Lifecycle: container.Lifecycle}
+	pod.Annotations, pod.Labels = ours(annotations), labels
+	pod.Spec = corev1.PodSpec{
+		ReadinessGates: pod.Spec.ReadinessGates,
+		InitContainers: stripContainers(pod.Spec.InitContainers), Containers: stripContainers(pod.Spec.Containers),
 	}
-	pod.Spec = corev1.PodSpec{ReadinessGates: pod.Spec.ReadinessGates, Containers: containers}
 	pod.Status = corev1.PodStatus{
-		Phase: pod.Status.Phase, Conditions: pod.Status.Conditions, PodIPs: pod.Status.PodIPs,
+		Phase: pod.Status.Phase, Conditions: pod.Status.Conditions,
+		PodIPs: pod.Status.PodIPs, HostIP: pod.Status.HostIP, HostIPs: pod.Status.HostIPs,
 	}
 	return pod, nil
+}
+
+func stripContainers(containers []corev1.Container) []corev1.Container {
+	var stripped []corev1.Container
+	for i := range containers {
+		whole := &containers[i]
+		stripped = append(stripped, corev1.Container{
+			Name: whole.Name, Lifecycle: whole.Lifecycle, Ports: whole.Ports, RestartPolicy: whole.RestartPolicy,
+		})
+	}
+	return stripped
 }
 
 // ours are the annotations that the project itself put on a pod.
@@ -111,17 +138,21 @@ const (
 	podByGate      = "gate"
 )
 
-// AddIndexes makes the cache able to find slices by Service and by pod, and pods by
-// the readiness gates of ours that they have.
-func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+// AddIndexes makes the cache able to find pods by the readiness gates of ours that
+// they have and, where Services count, slices by Service and by pod. To index a kind
+// of object is to watch it.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer, scope Scope) error {
+	if err := indexer.IndexField(ctx, &corev1.Pod{}, podByGate, gateTypes); err != nil {
+		return fmt.Errorf("index pods by gate: %w", err)
+	}
+	if scope.Pods != nil {
+		return nil
+	}
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, sliceByService, serviceNames); err != nil {
 		return fmt.Errorf("index slices by Service: %w", err)
 	}
 	if err := indexer.IndexField(ctx, &discoveryv1.EndpointSlice{}, sliceByPod, podNames); err != nil {
 		return fmt.Errorf("index slices by pod: %w", err)
-	}
-	if err := indexer.IndexField(ctx, &corev1.Pod{}, podByGate, gateTypes); err != nil {
-		return fmt.Errorf("index pods by gate: %w", err)
 	}
 	return nil
 }

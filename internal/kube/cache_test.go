@@ -1,15 +1,20 @@
 package kube
 
 import (
+	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
@@ -32,6 +37,7 @@ func anyMeta(t *rapid.T) metav1.ObjectMeta {
 func anyPod(t *rapid.T) *corev1.Pod {
 	pod := &corev1.Pod{ObjectMeta: anyMeta(t)}
 	pod.Spec.NodeName, pod.Status.PodIP = "node", "10.0.0.1"
+	pod.Status.PodIPs, pod.Status.HostIP = []corev1.PodIP{{IP: "10.0.0.1"}}, "10.0.0.9"
 	pod.Status.Phase = rapid.SampledFrom([]corev1.PodPhase{"", corev1.PodRunning, corev1.PodSucceeded, corev1.PodFailed}).Draw(t, "phase")
 	kinds := []corev1.PodConditionType{corev1.PodReady, corev1.ContainersReady, corev1.PodScheduled, ourGate, otherGate}
 	for _, kind := range rapid.SliceOfDistinct(rapid.SampledFrom(kinds), rapid.ID[corev1.PodConditionType]).Draw(t, "conditions") {
@@ -46,6 +52,7 @@ func anyPod(t *rapid.T) *corev1.Pod {
 	for range rapid.IntRange(0, 2).Draw(t, "containers") {
 		container := corev1.Container{Name: "c", Image: "image", Env: []corev1.EnvVar{{Name: "A"}}}
 		if rapid.Bool().Draw(t, "sleeps") {
+			container.Ports = []corev1.ContainerPort{{Name: "http", ContainerPort: 8080, HostPort: 80, HostIP: rapid.SampledFrom([]string{"", "127.0.0.1"}).Draw(t, "host ip")}}
 			container.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: rapid.Int64Range(0, 90).Draw(t, "sleep")}}}
 		}
 		pod.Spec.Containers = append(pod.Spec.Containers, container)
@@ -69,15 +76,15 @@ func stripped[T any](t rapid.TB, transform func(any) (any, error), object T) (on
 func TestStrippedPodTellsTheSame(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pod := anyPod(t)
-		want := PodOf(pod)
+		want := SelectedOf(pod)
 		once := stripped(t, stripPod, pod.DeepCopy())
-		if got := PodOf(once); !reflect.DeepEqual(got, want) {
+		if got := SelectedOf(once); !reflect.DeepEqual(got, want) || !maps.Equal(once.Labels, pod.Labels) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
 		if twice := stripped(t, stripPod, once.DeepCopy()); !reflect.DeepEqual(twice, once) {
 			t.Errorf("the second time it became %+v, after %+v", twice, once)
 		}
-		if once.Spec.NodeName != "" || once.ManagedFields != nil || once.Labels != nil || len(once.Spec.Containers) > 0 && once.Spec.Containers[0].Env != nil {
+		if once.Spec.NodeName != "" || once.ManagedFields != nil || len(once.Spec.Containers) > 0 && once.Spec.Containers[0].Env != nil {
 			t.Errorf("%+v keeps what is never read", once)
 		}
 	})
@@ -130,10 +137,42 @@ func TestTransformsPassOtherThingsOn(t *testing.T) {
 }
 
 func TestCacheOptions(t *testing.T) {
-	if options := CacheOptions(""); options.DefaultNamespaces != nil || len(options.ByObject) != 3 {
-		t.Errorf("got %+v", options)
+	pods, err := labels.Parse("app in (web,api),!canary")
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, only := CacheOptions("shop").DefaultNamespaces["shop"]; !only {
-		t.Error("the cache is not bound to its namespace")
+	for _, c := range []struct {
+		scope Scope
+		want  string // namespaces, and what of pods, Services and slices is asked for
+	}{
+		{Scope{}, "[] <nil> <nil> <nil>"},
+		{Scope{Namespace: "shop"}, "[shop] <nil> <nil> <nil>"},
+		{Scope{Namespace: "shop", Service: "web"}, "[shop] <nil> metadata.name=web kubernetes.io/service-name=web"},
+		{Scope{Namespace: "shop", Pods: pods}, "[shop] app in (api,web),!canary <nil> <nil>"},
+	} {
+		options := CacheOptions(c.scope)
+		var pod, service, slice any
+		for object, by := range options.ByObject {
+			switch object.(type) {
+			case *corev1.Pod:
+				pod = by.Label
+			case *corev1.Service:
+				service = by.Field
+			case *discoveryv1.EndpointSlice:
+				slice = by.Label
+			}
+		}
+		got := fmt.Sprint(slices.Sorted(maps.Keys(options.DefaultNamespaces)), pod, service, slice)
+		if got != c.want || len(options.ByObject) != 3 {
+			t.Errorf("%+v: got %s, want %s", c.scope, got, c.want)
+		}
+	}
+}
+
+// To index slices is to watch them, for which there may be no right.
+func TestBehaviour37_OnlyPodsAreIndexedWhereNoServiceCounts(t *testing.T) {
+	s := &shelf{indexes: map[string]client.IndexerFunc{}}
+	if err := AddIndexes(t.Context(), s, Scope{Pods: labels.Everything()}); err != nil || len(s.indexes) != 1 || s.indexes[podByGate] == nil {
+		t.Errorf("got %d indexes, %v", len(s.indexes), err)
 	}
 }

@@ -97,7 +97,9 @@ func (r *Recorder) Record(ctx context.Context, binding Binding, group target.ARN
 	}
 	log.FromContext(ctx).Info(event.Message, "binding", binding.ID.String(), "group", group.String(),
 		"type", kind, "reason", event.Reason)
-	r.enqueue(ctx, r.identified(ctx, binding.Object), kind, event.Reason, event.Message)
+	if binding.Object != nil {
+		r.enqueue(ctx, r.identified(ctx, binding.Object), kind, event.Reason, event.Message)
+	}
 }
 
 // Tell tells what became of an object. It does not wait either.

@@ -41,11 +41,8 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 			ID: declared.ID, Deleting: declared.Deleting, Port: declared.Port, NodeNotReady: declared.Nodes,
 			Gate: string(v1beta1.ReadinessGateOf(declared.ID.Name)),
 		}
-		var err error
-		if binding.Service, err = c.service(ctx, declared.Service); err != nil {
-			return desired.Facts{}, err
-		}
-		if binding.Slices, err = c.slices(ctx, declared.Service); err != nil {
+		err := c.chosen(ctx, declared, &binding)
+		if err != nil {
 			return desired.Facts{}, err
 		}
 		if binding.Gated, err = c.gated(ctx, declared.ID.Namespace, binding.Gate); err != nil {
@@ -54,6 +51,19 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 		facts.Bindings = append(facts.Bindings, binding)
 	}
 	return facts, nil
+}
+
+// chosen gathers what the binding chooses: a Service with its slices, or pods.
+func (c *Cluster) chosen(ctx context.Context, declared Binding, into *desired.Binding) (err error) {
+	if declared.Selector != nil {
+		into.Selection, err = c.selection(ctx, declared)
+		return err
+	}
+	if into.Service, err = c.service(ctx, declared.Service); err != nil {
+		return err
+	}
+	into.Slices, err = c.slices(ctx, declared.Service)
+	return err
 }
 
 func (c *Cluster) service(ctx context.Context, name types.NamespacedName) (desired.Service, error) {
@@ -144,6 +154,7 @@ func PodOf(pod *corev1.Pod) desired.Pod {
 		Known:    desired.Seen,
 		Name:     pod.Name,
 		UID:      string(pod.UID),
+		Running:  pod.Status.Phase == corev1.PodRunning,
 		Finished: pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed,
 	}
 	status := map[corev1.PodConditionType]corev1.PodCondition{}

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -107,24 +108,44 @@ func (c *Cluster) Selector(ctx context.Context, name types.NamespacedName) (map[
 	return service.Spec.Selector, nil
 }
 
-// Running lists the pods behind a Service that run and are to stay, by name.
-func (c *Cluster) Running(ctx context.Context, service types.NamespacedName) ([]*corev1.Pod, error) {
+// Running lists the pods that a binding chooses, that run and are to stay, by name.
+func (c *Cluster) Running(ctx context.Context, binding Binding) ([]*corev1.Pod, error) {
+	pods, err := c.behind(ctx, binding)
+	if err != nil {
+		return nil, err
+	}
+	pods = slices.DeleteFunc(pods, func(pod *corev1.Pod) bool { return !pod.DeletionTimestamp.IsZero() || PodOf(pod).Finished })
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int { return cmp.Compare(a.Name, b.Name) })
+	return pods, nil
+}
+
+// behind lists the pods that a binding chooses, in no order.
+func (c *Cluster) behind(ctx context.Context, binding Binding) ([]*corev1.Pod, error) {
+	var pods []*corev1.Pod
+	if binding.Selector != nil {
+		chosen, err := c.choosing(ctx, binding)
+		for i := range chosen {
+			pods = append(pods, &chosen[i])
+		}
+		return pods, err
+	}
+	service := binding.Service
 	var list discoveryv1.EndpointSliceList
 	err := c.reader.List(ctx, &list, client.InNamespace(service.Namespace), client.MatchingFields{sliceByService: service.Name})
 	if err != nil {
 		return nil, fmt.Errorf("list the slices of Service %s: %w", service, err)
 	}
-	var names []string
+	names := map[string]bool{}
 	for i := range list.Items {
-		names = append(names, podNames(&list.Items[i])...)
+		for _, name := range podNames(&list.Items[i]) {
+			names[name] = true
+		}
 	}
-	slices.Sort(names)
-	var pods []*corev1.Pod
-	for _, name := range slices.Compact(names) {
+	for name := range names {
 		var pod corev1.Pod
 		err := c.reader.Get(ctx, types.NamespacedName{Namespace: service.Namespace, Name: name}, &pod)
 		switch {
-		case err == nil && pod.DeletionTimestamp.IsZero() && !PodOf(&pod).Finished:
+		case err == nil:
 			pods = append(pods, &pod)
 		case client.IgnoreNotFound(err) != nil:
 			return nil, fmt.Errorf("read pod %s/%s: %w", service.Namespace, name, err)

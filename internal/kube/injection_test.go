@@ -69,7 +69,7 @@ func TestRunningPods(t *testing.T) {
 		pod("leaving", func(p *corev1.Pod) { p.DeletionTimestamp = &now }),
 		pod("ended", func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded }),
 	)
-	pods, err := NewCluster(shelf).Running(t.Context(), types.NamespacedName{Namespace: "shop", Name: "web"})
+	pods, err := NewCluster(shelf).Running(t.Context(), web)
 	if err != nil || len(pods) != 2 || pods[0].Name != "a" || pods[1].Name != "b" {
 		t.Errorf("got %v, %v, want a and b", pods, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -59,12 +60,18 @@ func LeaverOf(pod *corev1.Pod) (Leaver, bool) {
 		Hold:    time.Duration(hold) * time.Second, Needs: time.Duration(hold+late+shutdown) * time.Second,
 		Grace: graceOf(pod), Said: Deregistered(pod),
 	}
-	for _, ip := range pod.Status.PodIPs {
-		if addr, err := netip.ParseAddr(ip.IP); err == nil {
-			l.Addrs = append(l.Addrs, addr.Unmap())
-		}
-	}
+	l.Addrs = addrsOf(pod)
 	return l, true
+}
+
+// addrsOf are the addresses under which a pod may be registered: its own, and those of
+// its node if a port of the node leads to it.
+func addrsOf(pod *corev1.Pod) []netip.Addr {
+	selected := SelectedOf(pod)
+	if onNode := func(port desired.ContainerPort) bool { return port.Host != 0 }; slices.ContainsFunc(selected.Ports, onNode) {
+		return append(selected.Addrs, selected.HostAddrs...)
+	}
+	return selected.Addrs
 }
 
 // graceOf is the grace period of a pod: that of its deletion, or while that is not known

@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,7 +29,7 @@ func newShelf() *shelf {
 		pods: map[types.NamespacedName]*corev1.Pod{}, services: map[types.NamespacedName]*corev1.Service{},
 		indexes: map[string]client.IndexerFunc{},
 	}
-	if err := AddIndexes(context.Background(), s); err != nil {
+	if err := AddIndexes(context.Background(), s, Scope{}); err != nil {
 		panic(err)
 	}
 	return s
@@ -110,6 +111,12 @@ func (s *shelf) List(_ context.Context, into client.ObjectList, options ...clien
 func (s *shelf) matches(object client.Object, wanted client.ListOptions) bool {
 	if object.GetNamespace() != wanted.Namespace {
 		return false
+	}
+	if wanted.LabelSelector != nil && !wanted.LabelSelector.Matches(labels.Set(object.GetLabels())) {
+		return false
+	}
+	if wanted.FieldSelector == nil {
+		return true
 	}
 	for _, requirement := range wanted.FieldSelector.Requirements() {
 		values, indexed := s.indexes[requirement.Field]

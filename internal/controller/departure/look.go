@@ -25,7 +25,7 @@ func (r *Reconciler) look(ctx context.Context, l *leaver) ([]report.Departure, e
 	filed := map[desired.BindingID]bool{}
 	for _, bound := range r.Registry.In(l.pod.Namespace) {
 		filed[bound.ID] = true
-		departures = append(departures, r.ask(l, bound, slices.Contains(services, bound.Service))...)
+		departures = append(departures, r.ask(l, bound, bound.Chooses(l.pod, services))...)
 	}
 	var list v1beta1.TargetGroupBindingList
 	if err := r.Client.List(ctx, &list, client.InNamespace(l.pod.Namespace)); err != nil {
@@ -37,7 +37,7 @@ func (r *Reconciler) look(ctx context.Context, l *leaver) ([]report.Departure, e
 			continue // it never had a group
 		}
 		if !filed[binding.ID] {
-			departures = append(departures, r.unfiled(l, binding, slices.Contains(services, binding.Service))...)
+			departures = append(departures, r.unfiled(l, binding, binding.Chooses(l.pod, services))...)
 		}
 	}
 	l.sum()

@@ -24,7 +24,10 @@ import (
 
 // Reconciler reconciles target groups, by ARN. Reconcile never waits for AWS.
 type Reconciler struct {
-	Cluster  *kube.Cluster
+	Cluster *kube.Cluster
+	// Services: Services and their slices are watched. Where no binding can name a
+	// Service they are not, and no right to read them is needed.
+	Services bool
 	Registry *controller.Registry
 	Board    *controller.Board
 	// Answers tells pods that wait at readiness gates what their targets' health is.
@@ -174,11 +177,14 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 	}
 }
 
-// named adds the Service's name to what is wrong with the Service.
+// named adds the Service's name or the selector to what is wrong with it.
 func named(binding controller.Bound, ready report.Condition) string {
 	switch ready.Reason {
 	case target.ServiceNotFound, target.ServiceDeleted, target.PortNotFound:
 		prefix := fmt.Sprintf("Service %q: ", binding.Service.Name)
+		if binding.Selector != nil {
+			prefix = fmt.Sprintf("pods %q: ", binding.Selector)
+		}
 		return prefix + strings.TrimPrefix(ready.Message, prefix)
 	}
 	return ready.Message

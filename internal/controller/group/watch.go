@@ -2,7 +2,7 @@ package group
 
 import (
 	"context"
-	"reflect"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -39,11 +39,11 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 		return err
 	}
 	cache := mgr.GetCache()
-	sources := []source.TypedSource[target.ARN]{
-		&r.Wake,
-		source.TypedKind(cache, &corev1.Service{}, r.onService()),
-		source.TypedKind(cache, &discoveryv1.EndpointSlice{}, r.onSlice()),
-		source.TypedKind(cache, &corev1.Pod{}, r.onPod()),
+	sources := []source.TypedSource[target.ARN]{&r.Wake, source.TypedKind(cache, &corev1.Pod{}, r.onPod())}
+	if r.Services {
+		sources = append(sources,
+			source.TypedKind(cache, &corev1.Service{}, r.onService()),
+			source.TypedKind(cache, &discoveryv1.EndpointSlice{}, r.onSlice()))
 	}
 	for _, src := range sources {
 		if err := c.Watch(src); err != nil {
@@ -96,6 +96,9 @@ func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, target.ARN] 
 		for _, service := range r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(pod)) {
 			r.enqueue(q, service)
 		}
+		for _, arn := range r.Registry.GroupsChoosing(pod) {
+			q.Add(arn)
+		}
 	}
 	return handler.TypedFuncs[*corev1.Pod, target.ARN]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*corev1.Pod], q queue) { concerned(ctx, e.Object, q) },
@@ -103,7 +106,10 @@ func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, target.ARN] 
 			if e.ObjectOld.UID != e.ObjectNew.UID { // deleted and made anew while the watch was broken
 				r.Cluster.PodDeleted(e.ObjectOld.UID)
 			}
-			if !reflect.DeepEqual(kube.PodOf(e.ObjectOld), kube.PodOf(e.ObjectNew)) {
+			if !maps.Equal(e.ObjectOld.Labels, e.ObjectNew.Labels) { // who chose it before may do so no more
+				concerned(ctx, e.ObjectOld, q)
+			}
+			if kube.Differ(e.ObjectOld, e.ObjectNew) {
 				concerned(ctx, e.ObjectNew, q)
 			}
 		},

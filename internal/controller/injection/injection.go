@@ -59,17 +59,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		r.forget(id)
 		return reconcile.Result{}, nil
 	}
-	service := types.NamespacedName{Namespace: tgb.Namespace, Name: tgb.Spec.ServiceRef.Name}
-	selector, err := r.Cluster.Selector(ctx, service)
+	binding, err := kube.BindingOf(&tgb)
 	if err != nil {
-		return reconcile.Result{}, err
+		r.Board.PostInjection(id, kube.Injection{})
+		return reconcile.Result{}, nil // the binding's condition says so
 	}
-	injection := kube.Injection{Selector: selector}
+	var injection kube.Injection
+	if binding.Selector == nil {
+		if injection.Selector, err = r.Cluster.Selector(ctx, binding.Service); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
 	if gated {
 		injection.Gate = string(v1beta1.ReadinessGateOf(tgb.Name))
 	}
 	again := r.draining(ctx, &tgb, settings, &injection)
-	if err := r.count(ctx, &tgb, service, &injection); err != nil {
+	if err := r.count(ctx, &tgb, binding, &injection); err != nil {
 		return reconcile.Result{}, err
 	}
 	r.Board.PostInjection(id, injection)
@@ -151,8 +156,8 @@ func (r *Reconciler) delaysOf(account *elb.Account) *elb.Delays {
 }
 
 // count counts the running pods that lack what the binding asks for.
-func (r *Reconciler) count(ctx context.Context, tgb *v1beta1.TargetGroupBinding, service types.NamespacedName, into *kube.Injection) error {
-	pods, err := r.Cluster.Running(ctx, service)
+func (r *Reconciler) count(ctx context.Context, tgb *v1beta1.TargetGroupBinding, binding kube.Binding, into *kube.Injection) error {
+	pods, err := r.Cluster.Running(ctx, binding)
 	if err != nil {
 		return err
 	}

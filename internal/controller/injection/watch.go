@@ -3,6 +3,7 @@ package injection
 import (
 	"context"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -24,8 +25,11 @@ import (
 const workers = 2
 
 // bindingByService is the index by which bindings are found that ask for something
-// in the pods of a Service.
+// in the pods of a Service, or under noService in pods that they choose themselves.
 const bindingByService = "injecting-service"
+
+// noService is the name of no Service.
+const noService = "-"
 
 type queue = workqueue.TypedRateLimitingInterface[desired.BindingID]
 
@@ -81,6 +85,9 @@ func addIndex(mgr ctrl.Manager) error {
 		if !ok || tgb.Spec.ReadinessGate != v1beta1.ReadinessGateInject && tgb.Spec.Drain == nil {
 			return nil
 		}
+		if tgb.Spec.PodSelector != nil {
+			return []string{noService}
+		}
 		return []string{tgb.Spec.ServiceRef.Name}
 	})
 	if err != nil {
@@ -92,13 +99,28 @@ func addIndex(mgr ctrl.Manager) error {
 // enqueue puts the bindings of a Service on the queue that ask for something in
 // its pods.
 func (r *Reconciler) enqueue(ctx context.Context, service types.NamespacedName, q queue) {
+	for _, tgb := range r.injecting(ctx, service) {
+		q.Add(idOf(&tgb))
+	}
+}
+
+// injecting lists the bindings of a Service that ask for something in its pods.
+func (r *Reconciler) injecting(ctx context.Context, service types.NamespacedName) []v1beta1.TargetGroupBinding {
 	var list v1beta1.TargetGroupBindingList
 	err := r.Client.List(ctx, &list, client.InNamespace(service.Namespace), client.MatchingFields{bindingByService: service.Name})
 	if err != nil {
-		return // the cache is not filled yet, and filling it brings every binding
+		return nil // the cache is not filled yet, and filling it brings every binding
 	}
-	for i := range list.Items {
-		q.Add(idOf(&list.Items[i]))
+	return list.Items
+}
+
+// choosers puts the bindings on the queue that choose a pod by themselves and ask for
+// something in it.
+func (r *Reconciler) choosers(ctx context.Context, pod *corev1.Pod, q queue) {
+	for _, tgb := range r.injecting(ctx, types.NamespacedName{Namespace: pod.Namespace, Name: noService}) {
+		if binding, err := kube.BindingOf(&tgb); err == nil && binding.Chooses(pod, nil) {
+			q.Add(idOf(&tgb))
+		}
 	}
 }
 
@@ -112,13 +134,24 @@ func on[T client.Object](seen func(context.Context, T, queue)) handler.TypedEven
 }
 
 // onPod looks after pods that come to the cache later than the slice that lists
-// them. All else that becomes of a pod shows in its slices.
+// them; all else that becomes of a pod of a Service shows in its slices. Bindings that
+// choose pods by themselves are told of all that changes which pods run.
 func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, desired.BindingID] {
-	return handler.TypedFuncs[*corev1.Pod, desired.BindingID]{
-		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*corev1.Pod], q queue) {
+	type pod = *corev1.Pod
+	stays := func(p pod) bool { return p.DeletionTimestamp.IsZero() && !kube.PodOf(p).Finished }
+	return handler.TypedFuncs[pod, desired.BindingID]{
+		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[pod], q queue) {
 			for _, service := range r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(e.Object)) {
 				r.enqueue(ctx, service, q)
 			}
+			r.choosers(ctx, e.Object, q)
 		},
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[pod], q queue) {
+			if !maps.Equal(e.ObjectOld.Labels, e.ObjectNew.Labels) || stays(e.ObjectOld) != stays(e.ObjectNew) || e.ObjectOld.UID != e.ObjectNew.UID {
+				r.choosers(ctx, e.ObjectOld, q)
+				r.choosers(ctx, e.ObjectNew, q)
+			}
+		},
+		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[pod], q queue) { r.choosers(ctx, e.Object, q) },
 	}
 }

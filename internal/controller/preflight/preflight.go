@@ -83,7 +83,7 @@ func checkCRD(client kubernetes.Interface) error {
 	for _, crd := range []struct{ resource, kind string }{{v1beta1.Resource, "TargetGroupBinding"}, {v1beta1.PodInjections, "PodInjection"}} {
 		served := known != nil && slices.ContainsFunc(known.APIResources, func(r metav1.APIResource) bool { return r.Name == crd.resource })
 		if !served {
-			return fmt.Errorf("the cluster knows no %s of %s: install the CRD (kubectl apply -f config/crd), or do without by --service with a target group, or --bindings=false --annotations=false", crd.kind, v1beta1.GroupVersion)
+			return fmt.Errorf("the cluster knows no %s of %s: install the CRD (kubectl apply -f config/crd), or do without by --service or --pod-selector with a target group, or --bindings=false --annotations=false", crd.kind, v1beta1.GroupVersion)
 		}
 	}
 	return nil
@@ -93,10 +93,11 @@ func checkCRD(client kubernetes.Interface) error {
 type right struct{ group, resource, namespace, name, verbs string }
 
 func rightsFor(settings config.Controller) []right {
-	rights := []right{
-		{resource: "services", namespace: settings.Namespace, verbs: "list watch"},
-		{resource: "pods", namespace: settings.Namespace, verbs: "list watch"},
-		{group: "discovery.k8s.io", resource: "endpointslices", namespace: settings.Namespace, verbs: "list watch"},
+	rights := []right{{resource: "pods", namespace: settings.Namespace, verbs: "list watch"}}
+	if settings.Scope().Pods == nil {
+		rights = append(rights,
+			right{resource: "services", namespace: settings.Namespace, verbs: "list watch"},
+			right{group: "discovery.k8s.io", resource: "endpointslices", namespace: settings.Namespace, verbs: "list watch"})
 	}
 	if settings.Bindings {
 		bindings := right{group: v1beta1.GroupVersion.Group, resource: "targetgroupbindings", namespace: settings.Namespace, verbs: "list watch patch"}
