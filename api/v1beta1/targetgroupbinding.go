@@ -122,9 +122,9 @@ type TargetGroupBindingSpec struct {
 	// registerAt says from when on a pod that podSelector chooses is a target.
 	// Ready, which it is if left out: while the pod is ready, as the pods of a
 	// Service are. Running: from when it has an address and its containers run
-	// until it is deleted, whatever its readiness probes say; the health checks of
-	// the load balancer alone decide then who gets requests, and while none of
-	// them passes anywhere a load balancer sends to all targets.
+	// until it is deleted, whatever its readiness probes say. The health checks of
+	// the load balancer alone decide then who gets requests; while they pass for
+	// no target, a load balancer sends to all of them.
 	// +optional
 	RegisterAt RegisterAt `json:"registerAt,omitempty"`
 

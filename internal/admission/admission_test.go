@@ -11,6 +11,8 @@ import (
 	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
@@ -21,8 +23,9 @@ import (
 type injectionCase struct {
 	Name     string `json:"name"`
 	Bindings []struct {
-		Name   string                           `json:"name"`
-		Status v1beta1.TargetGroupBindingStatus `json:"status"`
+		Name        string                           `json:"name"`
+		PodSelector *metav1.LabelSelector            `json:"podSelector"`
+		Status      v1beta1.TargetGroupBindingStatus `json:"status"`
 	} `json:"bindings"`
 	Pod      corev1.Pod  `json:"pod"`
 	Want     *corev1.Pod `json:"want"`
@@ -32,7 +35,9 @@ type injectionCase struct {
 func (c *injectionCase) bindings() []admission.Binding {
 	var list []v1beta1.TargetGroupBinding
 	for _, b := range c.Bindings {
-		list = append(list, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
+		list = append(list, v1beta1.TargetGroupBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Spec: v1beta1.TargetGroupBindingSpec{PodSelector: b.PodSelector}, Status: b.Status,
+		})
 	}
 	return admission.BindingsOf(list)
 }
@@ -198,10 +203,16 @@ func TestBindingsAreFiledUnderTheirRarestLabel(t *testing.T) {
 	for _, app := range []string{"a", "b", "c"} {
 		bindings = append(bindings, admission.Binding{Name: app, PodSelector: map[string]string{"env": "live", "app": app}})
 	}
+	expressions := func(operator metav1.LabelSelectorOperator, values ...string) []metav1.LabelSelectorRequirement {
+		return []metav1.LabelSelectorRequirement{{Key: "track", Operator: operator, Values: values}}
+	}
 	bindings = append(bindings, admission.Binding{Name: "d", PodSelector: map[string]string{"app": "a", "tier": "front"}},
-		admission.Binding{Name: "e", PodSelector: map[string]string{"env": "live"}})
+		admission.Binding{Name: "e", PodSelector: map[string]string{"env": "live"}, PodExpressions: expressions("In", "beta")},
+		admission.Binding{Name: "f", PodExpressions: expressions("In", "beta", "alpha", "beta")},
+		admission.Binding{Name: "g", PodExpressions: expressions("NotIn", "beta")},
+		admission.Binding{Name: "h", PodExpressions: append(expressions("Exists"), expressions("In", "beta")...)})
 	got := admission.ByLabel(bindings)
-	for label, names := range map[string][]string{"app=b": {"b"}, "app=c": {"c"}, "app=a": {"a"}, "tier=front": {"d"}, "env=live": {"e"}} {
+	for label, names := range map[string][]string{"app=b": {"b"}, "app=c": {"c"}, "app=a": {"a"}, "tier=front": {"d"}, "env=live": {"e"}, "track=alpha": {"f"}, "track=beta": {"f", "h"}, "=": {"g"}} {
 		var filed []string
 		for _, b := range got[label] {
 			filed = append(filed, b.Name)
@@ -210,7 +221,45 @@ func TestBindingsAreFiledUnderTheirRarestLabel(t *testing.T) {
 			t.Errorf("under %s are %v, want %v", label, filed, names)
 		}
 	}
-	if len(got) != 5 {
-		t.Errorf("%d labels, want 5", len(got))
+	if len(got) != 8 {
+		t.Errorf("%d labels, want 8", len(got))
 	}
+}
+
+// Kubernetes' own matching is what counts, and a binding is filed where each pod that
+// it selects looks for it.
+func TestBehaviour37_SelectorsAreKubernetesOwn(t *testing.T) {
+	words := rapid.SampledFrom([]string{"a", "b", "c"})
+	labelsOf := rapid.MapOfN(words, words, 0, 3)
+	rapid.Check(t, func(t *rapid.T) {
+		own := &metav1.LabelSelector{MatchLabels: labelsOf.Draw(t, "match labels")}
+		for range rapid.IntRange(0, 2).Draw(t, "expressions") {
+			e := metav1.LabelSelectorRequirement{Key: words.Draw(t, "key"), Operator: rapid.SampledFrom([]metav1.LabelSelectorOperator{"In", "NotIn", "Exists", "DoesNotExist"}).Draw(t, "operator")}
+			if e.Operator == "In" || e.Operator == "NotIn" {
+				e.Values = rapid.SliceOfN(words, 1, 3).Draw(t, "values")
+			}
+			own.MatchExpressions = append(own.MatchExpressions, e)
+		}
+		selector, err := metav1.LabelSelectorAsSelector(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bindings := admission.BindingsOf([]v1beta1.TargetGroupBinding{{
+			ObjectMeta: metav1.ObjectMeta{Name: "web"}, Spec: v1beta1.TargetGroupBindingSpec{PodSelector: own},
+			Status: v1beta1.TargetGroupBindingStatus{ReadinessGate: "gate"},
+		}})
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: labelsOf.Draw(t, "labels")}}
+		want := !selector.Empty() && selector.Matches(labels.Set(pod.Labels))
+		if got := len(admission.Of(pod, bindings).Patch) > 0; got != want {
+			t.Errorf("selected is %v, want %v", got, want)
+		}
+		filed := admission.ByLabel(bindings)
+		found := len(filed["="])
+		for key, value := range pod.Labels {
+			found += len(filed[key+"="+value])
+		}
+		if want && found != 1 {
+			t.Errorf("the pod finds the binding %d times", found)
+		}
+	})
 }

@@ -53,7 +53,9 @@ func TestBehaviour37_FactsOfASelection(t *testing.T) {
 func TestBehaviour37_SelectedOf(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
 	hostPort := func(ip string) func(*corev1.Pod) {
-		return func(p *corev1.Pod) { p.Spec.Containers[0].Ports[0].HostPort, p.Spec.Containers[0].Ports[0].HostIP = 80, ip }
+		return func(p *corev1.Pod) {
+			p.Spec.Containers[0].Ports[0].HostPort, p.Spec.Containers[0].Ports[0].HostIP = 80, ip
+		}
 	}
 	for _, c := range []struct {
 		name   string

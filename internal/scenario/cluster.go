@@ -28,6 +28,8 @@ type binding struct {
 	desired.Binding
 	service  string
 	takeover plan.Takeover
+	// at, if not empty, says that the binding chooses the pods by itself.
+	at desired.RegisterAt
 }
 
 type pod struct {
@@ -51,8 +53,12 @@ func (c *cluster) facts() (facts desired.Facts, policy plan.Policy, known bool) 
 	facts.Family, policy.Takeover = target.IPv4, plan.Confirmed
 	for _, name := range slices.Sorted(maps.Keys(c.bindings)) {
 		b := c.bindings[name]
-		b.Service = c.services[b.service]
-		b.Slices = c.slices(b.service)
+		if b.at != "" {
+			b.Selection = &desired.Selection{RegisterAt: b.at, Pods: c.selected(b.service)}
+		} else {
+			b.Service = c.services[b.service]
+			b.Slices = c.slices(b.service)
+		}
 		b.Gate, b.Gated = name, c.gated(name)
 		facts.Bindings = append(facts.Bindings, b.Binding)
 		if b.takeover != plan.Confirmed {
@@ -79,6 +85,19 @@ func (c *cluster) slices(service string) []desired.Slice {
 		slices = append(slices, slice)
 	}
 	return slices
+}
+
+// selected are the pods that are said to be of a service. Their port is called http.
+func (c *cluster) selected(service string) []desired.Selected {
+	var pods []desired.Selected
+	for _, p := range c.pods {
+		if p.service == service {
+			pods = append(pods, desired.Selected{
+				Pod: p.Pod, Addrs: []netip.Addr{p.addr}, Ports: []desired.ContainerPort{{Name: "http", Number: p.port}},
+			})
+		}
+	}
+	return pods
 }
 
 // gated lists the pods that have a gate.

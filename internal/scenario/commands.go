@@ -54,6 +54,8 @@ var verbs = map[string]func(*World, command) (shown []string, err error){
 	"pod":       (*World).makePod,
 	"delete":    (*World).remove,
 	"ready":     pods(func(p *pod) { p.ContainersReady = true; p.recheck() }),
+	"run":       pods(func(p *pod) { p.Running = true }),
+	"finish":    pods(func(p *pod) { p.Running, p.Finished, p.ContainersReady = false, true, false; p.recheck() }),
 	"unready":   pods(func(p *pod) { p.ContainersReady = false; p.recheck() }),
 	"silent":    pods(func(p *pod) { p.Ready, p.NotReadySince = false, time.Now() }),
 	"break":     pods(func(p *pod) { p.broken = true }),
@@ -131,6 +133,9 @@ func (w *World) makeBinding(c command) ([]string, error) {
 	b.ID = desired.BindingID{Namespace: namespace, Name: name}
 	b.Port = desired.PortRef{Name: c.option("port", "http")}
 	b.NodeNotReady = desired.NodePolicy(c.option("nodes", "Hold"))
+	if pods := c.option("pods", ""); pods != "" {
+		b.service, b.at = pods, desired.RegisterAt(c.option("at", string(desired.AtReady)))
+	}
 	w.cluster.mu.Lock()
 	defer w.cluster.mu.Unlock()
 	w.cluster.bindings[name] = b
@@ -157,6 +162,7 @@ func (w *World) makePod(c command) ([]string, error) {
 		p.Gates = append(p.Gates, desired.Gate{Type: binding, Ours: true})
 	}
 	p.ContainersReady = c.says("ready")
+	p.Running = p.ContainersReady || c.says("running")
 	p.recheck()
 	w.cluster.mu.Lock()
 	defer w.cluster.mu.Unlock()

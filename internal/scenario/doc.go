@@ -26,8 +26,11 @@
 //	service NAME [port=NAME:NUMBER]...      create a Service, or change its ports
 //	delete service NAME                     delete it, and see it go
 //	binding NAME [service=NAME] [port=NAME] [takeover=Confirmed] [nodes=Deregister]
+//	binding NAME pods=NAME [port=NAME] [at=Running]   choose the pods by itself that are said to be of that service
 //	delete binding NAME
-//	pod NAME ADDRESS [service=NAME] [port=NUMBER] [sleep=DURATION] [gate=BINDING]... [ready]
+//	pod NAME ADDRESS [service=NAME] [port=NUMBER] [sleep=DURATION] [gate=BINDING]... [running] [ready]
+//	run NAME...                             the containers of pods that did not run are started
+//	finish NAME...                          they end for good
 //	ready NAME...                           the containers pass their probes
 //	unready NAME...                         they fail them
 //	break NAME...                           they answer the kubelet, but not the load balancer

@@ -33,10 +33,11 @@ type injectionCase struct {
 	Warnings []string    `json:"warnings"`
 }
 
-// statusOf is a binding, of which only the status counts.
+// statusOf is a binding, of which only the status counts and spec.podSelector.
 type statusOf struct {
-	Name   string                           `json:"name"`
-	Status v1beta1.TargetGroupBindingStatus `json:"status"`
+	Name        string                           `json:"name"`
+	PodSelector *metav1.LabelSelector            `json:"podSelector"`
+	Status      v1beta1.TargetGroupBindingStatus `json:"status"`
 }
 
 func injectionCases(t *testing.T) []injectionCase {
@@ -280,7 +281,9 @@ func TestDeliveriesAgreeOnAnyPod(t *testing.T) {
 func (c *injectionCase) planted() []v1beta1.TargetGroupBinding {
 	var list []v1beta1.TargetGroupBinding
 	for _, b := range c.Bindings {
-		list = append(list, v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Status: b.Status})
+		list = append(list, v1beta1.TargetGroupBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Spec: v1beta1.TargetGroupBindingSpec{PodSelector: b.PodSelector}, Status: b.Status,
+		})
 	}
 	return list
 }

@@ -146,7 +146,11 @@ func (r *Rig) PlantBindings(ctx context.Context, namespace string, bindings []v1
 		b := bindings[i].DeepCopy()
 		b.Namespace = namespace
 		b.Spec.TargetGroupName = "nowhere"
-		b.Spec.ServiceRef = v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)}
+		if b.Spec.PodSelector != nil {
+			b.Spec.PodPort = intstr.FromInt32(80)
+		} else {
+			b.Spec.ServiceRef = v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)}
+		}
 		if err := r.API.Create(ctx, b); err != nil {
 			return err
 		}

@@ -93,11 +93,14 @@ func (r *Reconciler) onSlice() handler.TypedEventHandler[*discoveryv1.EndpointSl
 
 func (r *Reconciler) onPod() handler.TypedEventHandler[*corev1.Pod, target.ARN] {
 	concerned := func(ctx context.Context, pod *corev1.Pod, q queue) {
-		for _, service := range r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(pod)) {
-			r.enqueue(q, service)
-		}
 		for _, arn := range r.Registry.GroupsChoosing(pod) {
 			q.Add(arn)
+		}
+		if !r.Services {
+			return
+		}
+		for _, service := range r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(pod)) {
+			r.enqueue(q, service)
 		}
 	}
 	return handler.TypedFuncs[*corev1.Pod, target.ARN]{
