@@ -395,20 +395,21 @@ func TestBehaviour37_SelectorByFlags(t *testing.T) {
 	}})
 	e.inStep(one, "web", 2)
 	e.inStep(two, "web", 2)
-	e.scale(web, 1)
-	e.inStep(one, "web", 1)
-	e.inStep(two, "web", 1)
-	pod := e.list("web")[0]
-	update(e, &pod, func(p *corev1.Pod) { p.Labels["track"] = "canary" })
+	pods := e.list("web")
+	update(e, &pods[0], func(p *corev1.Pod) { p.Labels["track"] = "canary" })
+	e.inStepWith(one, []string{pods[1].Status.PodIP + ":8080"})
+	e.inStepWith(two, []string{pods[1].Status.PodIP + ":8080"})
+	e.scale(web, 0)
 	e.inStepWith(one, nil)
+	e.inStepWith(two, nil)
 	if strings.Contains(p.Log(), "forbidden") || strings.Contains(p.Log(), "level=ERROR") {
 		t.Error("the log complains")
 	}
-	pods := 0
+	lists := 0
 	for _, u := range asked() {
 		switch {
 		case strings.HasSuffix(u.Path, "/pods"):
-			pods++
+			lists++
 			if got := u.Query().Get("labelSelector"); got != "app=web,track notin (canary)" {
 				t.Errorf("pods were asked for with the selector %q", got)
 			}
@@ -416,7 +417,7 @@ func TestBehaviour37_SelectorByFlags(t *testing.T) {
 			t.Errorf("%s was asked for", u.Path)
 		}
 	}
-	if pods == 0 {
+	if lists == 0 {
 		t.Error("no pods were asked for, so that nothing was shown")
 	}
 }
