@@ -36,6 +36,16 @@ type Client interface {
 	// exist makes the whole call fail with kind GroupNotFound.
 	TargetGroups(ctx context.Context, query GroupQuery) ([]target.Group, error)
 
+	// AllGroups lists the groups of the account and region, of all types, a page
+	// at a call. The first page has the marker "", and each names the marker of the
+	// next; the last names "". A group that comes or goes meanwhile may be missing.
+	AllGroups(ctx context.Context, marker string) (groups []target.Group, next string, err error)
+
+	// GroupTags tells the tags of the groups, MaxTagsPerCall at most. One group that
+	// does not exist makes the whole call fail with kind GroupNotFound. Without
+	// groups there is no call.
+	GroupTags(ctx context.Context, groups []target.ARN) (map[target.ARN]map[string]string, error)
+
 	// GroupAttributes tells the attributes of one group under AWS's own keys,
 	// such as target.DelayAttribute.
 	GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error)
@@ -47,6 +57,9 @@ type GroupQuery struct {
 	ARNs  []target.ARN
 	Names []string
 }
+
+// MaxTagsPerCall bounds the groups whose tags one call may ask for.
+const MaxTagsPerCall = 20
 
 // MaxTargetsPerCall bounds the targets of one register or deregister call.
 // AWS documents no limit but now and then refuses large calls.

@@ -77,6 +77,46 @@ func (c *client) TargetGroups(ctx context.Context, query elb.GroupQuery) (groups
 	return groups, nil
 }
 
+// AllGroups is as elb.Client has it.
+func (c *client) AllGroups(ctx context.Context, marker string) (groups []target.Group, next string, err error) {
+	r := c.request("DescribeTargetGroups", "", nil)
+	err = c.perform(ctx, r, func(w *model.World, now time.Time) (err error) {
+		var views []model.GroupView
+		views, next, err = w.TargetGroups(now, model.GroupFilter{Page: model.Page{Marker: marker}})
+		for _, view := range views {
+			groups = append(groups, view.Group)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return groups, next, nil
+}
+
+// GroupTags is as elb.Client has it.
+func (c *client) GroupTags(ctx context.Context, groups []target.ARN) (map[target.ARN]map[string]string, error) {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	arns := make([]string, len(groups))
+	for i, arn := range groups {
+		arns[i] = arn.String()
+	}
+	tags := map[target.ARN]map[string]string{}
+	err := c.perform(ctx, c.request("DescribeTags", arns[0], nil), func(w *model.World, now time.Time) error {
+		listed, err := w.Tags(now, arns)
+		for i := range listed {
+			tags[groups[i]] = listed[i]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tags, nil
+}
+
 // GroupAttributes is as elb.Client has it.
 func (c *client) GroupAttributes(ctx context.Context, group target.ARN) (attributes map[string]string, err error) {
 	r := c.request("DescribeTargetGroupAttributes", group.String(), nil)

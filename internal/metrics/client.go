@@ -49,6 +49,22 @@ func (c Client) TargetGroups(ctx context.Context, query elb.GroupQuery) ([]targe
 	return groups, err
 }
 
+// AllGroups is elb.Client's.
+func (c Client) AllGroups(ctx context.Context, marker string) ([]target.Group, string, error) {
+	start := time.Now()
+	groups, next, err := c.Client.AllGroups(ctx, marker)
+	c.metrics.called("DescribeTargetGroups", start, err)
+	return groups, next, err
+}
+
+// GroupTags is elb.Client's.
+func (c Client) GroupTags(ctx context.Context, groups []target.ARN) (map[target.ARN]map[string]string, error) {
+	start := time.Now()
+	tags, err := c.Client.GroupTags(ctx, groups)
+	c.metrics.called("DescribeTags", start, err)
+	return tags, err
+}
+
 // GroupAttributes is elb.Client's.
 func (c Client) GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error) {
 	start := time.Now()

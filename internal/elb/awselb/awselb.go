@@ -93,6 +93,36 @@ func (c *Client) TargetGroups(ctx context.Context, query elb.GroupQuery) ([]targ
 	return groups(out.TargetGroups)
 }
 
+// AllGroups is elb.Client's. A page is as large as AWS makes it, 400 groups.
+func (c *Client) AllGroups(ctx context.Context, marker string) ([]target.Group, string, error) {
+	in := &elbv2.DescribeTargetGroupsInput{PageSize: aws.Int32(400)}
+	if marker != "" {
+		in.Marker = aws.String(marker)
+	}
+	out, err := c.api.DescribeTargetGroups(ctx, in)
+	if err != nil {
+		return nil, "", failure(ctx, "DescribeTargetGroups", err)
+	}
+	page, err := groups(out.TargetGroups)
+	return page, aws.ToString(out.NextMarker), err
+}
+
+// GroupTags is elb.Client's.
+func (c *Client) GroupTags(ctx context.Context, groups []target.ARN) (map[target.ARN]map[string]string, error) {
+	if len(groups) == 0 {
+		return nil, nil
+	}
+	in := &elbv2.DescribeTagsInput{}
+	for _, arn := range groups {
+		in.ResourceArns = append(in.ResourceArns, arn.String())
+	}
+	out, err := c.api.DescribeTags(ctx, in)
+	if err != nil {
+		return nil, failure(ctx, "DescribeTags", err)
+	}
+	return tagsOf(out.TagDescriptions)
+}
+
 // GroupAttributes is elb.Client's.
 func (c *Client) GroupAttributes(ctx context.Context, group target.ARN) (map[string]string, error) {
 	out, err := c.api.DescribeTargetGroupAttributes(ctx, &elbv2.DescribeTargetGroupAttributesInput{

@@ -98,6 +98,21 @@ func groups(list []types.TargetGroup) ([]target.Group, error) {
 	return result, nil
 }
 
+func tagsOf(list []types.TagDescription) (map[target.ARN]map[string]string, error) {
+	result := make(map[target.ARN]map[string]string, len(list))
+	for _, described := range list {
+		arn, err := target.ParseARN(aws.ToString(described.ResourceArn))
+		if err != nil {
+			return nil, &elb.Error{Op: "DescribeTags", Kind: elb.InvalidRequest, Message: "in AWS's answer: " + err.Error(), Err: err}
+		}
+		result[arn] = make(map[string]string, len(described.Tags))
+		for _, tag := range described.Tags {
+			result[arn][aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+		}
+	}
+	return result, nil
+}
+
 // family is IPv4 when AWS does not say, as for groups older than the field.
 func family(t types.TargetGroupIpAddressTypeEnum) target.Family {
 	if t == "" {

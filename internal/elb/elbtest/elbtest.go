@@ -55,6 +55,7 @@ type Group struct {
 	InUse    bool          // by a listener of a load balancer
 	// Drain is the deregistration delay.
 	Drain time.Duration
+	Tags  map[string]string
 }
 
 // Trouble is what a call can run into.
@@ -110,6 +111,10 @@ func suite() []conformance {
 		{"the deregistration delay is among the attributes", delayIsTold},
 		{"an empty query names no group", emptyQuery},
 		{"more groups than a query may name are refused", tooManyNamed},
+		{"all groups are listed", allGroupsListed},
+		{"groups have tags", groupsHaveTags},
+		{"one group that is missing fails the call for tags", tagsOfMissing},
+		{"tags of more groups than a call may name are refused", tagsOfTooMany},
 		{"calls on a missing group say so", callsOnMissingGroup},
 		{"a group can vanish", groupVanishes},
 		{"trouble is told by its kind", troubleHasKind},

@@ -2,6 +2,7 @@ package elbtest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -97,7 +98,9 @@ func groupVanishes(t *testing.T, h suiteHarness) {
 func wantNotFound(t *testing.T, h suiteHarness, group target.ARN) {
 	t.Helper()
 	for _, call := range calls(h, group) {
-		wantKind(t, call.make(t.Context()), elb.GroupNotFound)
+		if !call.unnamed {
+			wantKind(t, call.make(t.Context()), elb.GroupNotFound)
+		}
 	}
 }
 
@@ -122,4 +125,57 @@ func delayIsTold(t *testing.T, h suiteHarness) {
 			}
 		}
 	}
+}
+
+func allGroupsListed(t *testing.T, h suiteHarness) {
+	made := []target.ARN{h.NewGroup(t, Group{InUse: true}), h.NewGroup(t, Group{Protocol: "TCP", Family: target.IPv6})}
+	times := map[target.ARN]int{}
+	for marker, page := "", 0; page == 0 || marker != ""; page++ {
+		groups, next, err := h.Client.AllGroups(t.Context(), marker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			times[g.ARN]++
+			if g.ARN == made[0] {
+				wantGroup(t, groups, target.Group{ARN: made[0], Type: target.TypeIP, Family: target.IPv4, Protocol: "HTTP", Port: 80, Check: checkedOver("HTTP")}, true)
+			}
+		}
+		marker = next
+	}
+	for _, arn := range made {
+		if times[arn] != 1 {
+			t.Errorf("%v is listed %d times", arn, times[arn])
+		}
+	}
+}
+
+func groupsHaveTags(t *testing.T, h suiteHarness) {
+	want := map[string]string{"team": "shop", "empty": "", "aws/is: fine=@": "so + is_this"}
+	tagged, bare := h.NewGroup(t, Group{Tags: want}), h.NewGroup(t, Group{})
+	tags, err := h.Client.GroupTags(t.Context(), []target.ARN{bare, tagged})
+	if err != nil || len(tags) != 2 || !maps.Equal(tags[tagged], want) || len(tags[bare]) != 0 {
+		t.Errorf("got %v, %v, want %v and none", tags, err, want)
+	}
+	if tags, err := h.Client.GroupTags(t.Context(), nil); err != nil || len(tags) != 0 {
+		t.Errorf("no groups have the tags %v, %v", tags, err)
+	}
+}
+
+func tagsOfMissing(t *testing.T, h suiteHarness) {
+	there := h.NewGroup(t, Group{})
+	_, err := h.Client.GroupTags(t.Context(), []target.ARN{there, missing(there)})
+	wantKind(t, err, elb.GroupNotFound)
+}
+
+func tagsOfTooMany(t *testing.T, h suiteHarness) {
+	var many []target.ARN
+	for range elb.MaxTagsPerCall + 1 {
+		many = append(many, h.NewGroup(t, Group{}))
+	}
+	if _, err := h.Client.GroupTags(t.Context(), many[1:]); err != nil {
+		t.Errorf("as many as a call may name: %v", err)
+	}
+	_, err := h.Client.GroupTags(t.Context(), many)
+	wantKind(t, err, elb.InvalidRequest)
 }

@@ -94,7 +94,7 @@ func inside(family target.Family, n int) netip.Addr {
 func plant(t *testing.T, sim *elbsim.Sim, name string, g Group) target.ARN {
 	t.Helper()
 	seed := elbsim.SeedGroup{
-		Name: name, Protocol: g.Protocol, Family: g.Family, Port: int(g.Port),
+		Name: name, Protocol: g.Protocol, Family: g.Family, Port: int(g.Port), Tags: g.Tags,
 		Attributes: map[string]string{model.DeregistrationDelayKey: fmt.Sprint(int(g.Drain / time.Second))},
 	}
 	if g.InUse {

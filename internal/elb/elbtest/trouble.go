@@ -14,27 +14,37 @@ import (
 type anyCall struct {
 	action string
 	make   func(context.Context) error
+	// unnamed: the call names no group, so that a missing one makes no difference.
+	unnamed bool
 }
 
 // calls are all methods of the client.
 func calls(h suiteHarness, group target.ARN) []anyCall {
 	return []anyCall{
-		{"RegisterTargets", func(ctx context.Context) error {
+		{action: "RegisterTargets", make: func(ctx context.Context) error {
 			return h.Client.RegisterTargets(ctx, group, h.targets(2))
 		}},
-		{"DescribeTargetHealth", func(ctx context.Context) error {
+		{action: "DescribeTargetHealth", make: func(ctx context.Context) error {
 			_, err := h.Client.TargetHealth(ctx, group)
 			return err
 		}},
-		{"DescribeTargetGroups", func(ctx context.Context) error {
+		{action: "DescribeTargetGroups", make: func(ctx context.Context) error {
 			_, err := h.Client.TargetGroups(ctx, elb.GroupQuery{ARNs: []target.ARN{group}})
 			return err
 		}},
-		{"DescribeTargetGroupAttributes", func(ctx context.Context) error {
+		{action: "DescribeTargetGroups", unnamed: true, make: func(ctx context.Context) error {
+			_, _, err := h.Client.AllGroups(ctx, "")
+			return err
+		}},
+		{action: "DescribeTags", make: func(ctx context.Context) error {
+			_, err := h.Client.GroupTags(ctx, []target.ARN{group})
+			return err
+		}},
+		{action: "DescribeTargetGroupAttributes", make: func(ctx context.Context) error {
 			_, err := h.Client.GroupAttributes(ctx, group)
 			return err
 		}},
-		{"DeregisterTargets", func(ctx context.Context) error {
+		{action: "DeregisterTargets", make: func(ctx context.Context) error {
 			return h.Client.DeregisterTargets(ctx, group, h.targets(2))
 		}},
 	}
