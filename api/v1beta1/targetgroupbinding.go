@@ -6,8 +6,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// TargetGroupBinding keeps the targets of one ELBv2 target group of type ip in
-// step with the pods behind a Service, or with those that a selector of its own
+// TargetGroupBinding keeps the targets of one ELBv2 target group of type ip, or of
+// all that have some tags, in step with the pods behind a Service, or with those that a selector of its own
 // chooses. The target group, its listeners and its load balancer are made
 // elsewhere and are never changed.
 //
@@ -62,8 +62,10 @@ type TargetGroupBindingList struct {
 // pods at another group, make a second binding, wait until its targets are
 // healthy, and delete the first.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.targetGroupARN) || has(self.targetGroupName)",fieldPath=".targetGroupARN",reason=FieldValueRequired,message="the binding names no target group: set either targetGroupARN or targetGroupName"
+// +kubebuilder:validation:XValidation:rule="has(self.targetGroupARN) || has(self.targetGroupName) || has(self.targetGroupTags)",fieldPath=".targetGroupARN",reason=FieldValueRequired,message="the binding names no target group: set either targetGroupARN or targetGroupName, or targetGroupTags for all groups that have them"
 // +kubebuilder:validation:XValidation:rule="!(has(self.targetGroupARN) && has(self.targetGroupName))",fieldPath=".targetGroupName",reason=FieldValueForbidden,message="targetGroupARN and targetGroupName are both set",messageExpression="'targetGroupName ' + self.targetGroupName + ' is set beside targetGroupARN: remove targetGroupName, the ARN alone names the group'"
+// +kubebuilder:validation:XValidation:rule="!has(self.targetGroupTags) || !has(self.targetGroupARN) && !has(self.targetGroupName)",fieldPath=".targetGroupTags",reason=FieldValueForbidden,message="targetGroupTags is set beside targetGroupARN or targetGroupName: remove targetGroupTags to mean that group alone, or the other to mean all groups that have the tags"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupTags) || has(self.targetGroupTags) && self.targetGroupTags == oldSelf.targetGroupTags",fieldPath=".targetGroupTags",message="targetGroupTags cannot be changed: make another binding for the groups with other tags"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupARN) || has(self.targetGroupARN) && self.targetGroupARN == oldSelf.targetGroupARN",fieldPath=".targetGroupARN",message="targetGroupARN cannot be changed",messageExpression="'targetGroupARN cannot be changed, it stays ' + oldSelf.targetGroupARN + ': make another binding for the other target group'"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.targetGroupName) || has(self.targetGroupName) && self.targetGroupName == oldSelf.targetGroupName",fieldPath=".targetGroupName",message="targetGroupName cannot be changed",messageExpression="'targetGroupName cannot be changed, it stays ' + oldSelf.targetGroupName + ': make another binding for the other target group'"
 // +kubebuilder:validation:XValidation:rule="has(self.serviceRef) || has(self.podSelector)",fieldPath=".serviceRef",reason=FieldValueRequired,message="the binding chooses no pods: set either serviceRef or podSelector"
@@ -75,12 +77,13 @@ type TargetGroupBindingList struct {
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.vpcID) || has(self.vpcID) && self.vpcID == oldSelf.vpcID",fieldPath=".vpcID",message="vpcID cannot be changed",messageExpression="'vpcID cannot be changed, it stays ' + oldSelf.vpcID + ': no target group ever moves to another VPC'"
 // +kubebuilder:validation:XValidation:rule="!has(self.assumeRoleExternalId) || has(self.iamRoleArnToAssume)",fieldPath=".assumeRoleExternalId",message="assumeRoleExternalId is set without a role: set iamRoleArnToAssume to the role that asks for it, or remove assumeRoleExternalId"
 // +kubebuilder:validation:XValidation:rule="!has(self.targetGroupName) || !has(oldSelf.targetGroupName) || has(self.iamRoleArnToAssume) == has(oldSelf.iamRoleArnToAssume) && (!has(self.iamRoleArnToAssume) || self.iamRoleArnToAssume == oldSelf.iamRoleArnToAssume)",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target group by targetGroupName, since the name may mean another group in another account: make another binding, or use targetGroupARN in it"
+// +kubebuilder:validation:XValidation:rule="!has(self.targetGroupTags) || !has(oldSelf.targetGroupTags) || has(self.iamRoleArnToAssume) == has(oldSelf.iamRoleArnToAssume) && (!has(self.iamRoleArnToAssume) || self.iamRoleArnToAssume == oldSelf.iamRoleArnToAssume)",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target groups by targetGroupTags, since the tags may be those of other groups in another account: make another binding"
 // +kubebuilder:validation:XValidation:rule="!has(self.networking)",fieldPath=".networking",reason=FieldValueForbidden,message="networking is set, but security groups are not managed here: keep the rules that let the load balancer reach the pods where the load balancer is made, and remove networking"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodeSelector)",fieldPath=".nodeSelector",reason=FieldValueForbidden,message="nodeSelector is set, but it chooses nodes for targets of type instance, and pods are targets of type ip: remove nodeSelector"
 type TargetGroupBindingSpec struct {
 	// targetGroupARN names the target group by its ARN; account and region are
-	// taken from it. Exactly one of targetGroupARN and targetGroupName is set.
-	// It cannot be changed.
+	// taken from it. Exactly one of targetGroupARN, targetGroupName and
+	// targetGroupTags is set. It cannot be changed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.matches('^arn:aws[a-z-]*:elasticloadbalancing:[a-z]{2,}(-[a-z]+)+-[0-9]+:[0-9]{12}:targetgroup/[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?/[0-9a-f]{16,17}$')",message="targetGroupARN is not the ARN of a target group: it has the form arn:aws:elasticloadbalancing:REGION:ACCOUNT:targetgroup/NAME/ID"
@@ -88,12 +91,24 @@ type TargetGroupBindingSpec struct {
 
 	// targetGroupName names the target group by its name, in the controller's
 	// region and in the account of its credentials or of iamRoleArnToAssume.
-	// Exactly one of targetGroupARN and targetGroupName is set. It cannot be
-	// changed.
+	// Exactly one of targetGroupARN, targetGroupName and targetGroupTags is set. It
+	// cannot be changed.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9]([a-zA-Z0-9-]{0,30}[a-zA-Z0-9])?$')",message="targetGroupName is not the name of a target group: it has 1 to 32 letters, digits and hyphens, with no hyphen at either end"
 	TargetGroupName string `json:"targetGroupName,omitempty"`
+
+	// targetGroupTags names all target groups of type ip that have these tags, each
+	// with this value, in the controller's region and in the account of its
+	// credentials or of iamRoleArnToAssume. All of them get the pods; ipAddressType
+	// and vpcID narrow the choice. Groups that get the tags or lose them are picked
+	// up. Exactly one of targetGroupARN, targetGroupName and targetGroupTags is set.
+	// It cannot be changed.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=10
+	// +kubebuilder:validation:XValidation:rule="self.all(key, size(key) >= 1 && size(key) <= 128 && size(self[key]) <= 256)",message="a tag of targetGroupTags is none that AWS knows: keys have 1 to 128 characters, values up to 256"
+	TargetGroupTags map[string]string `json:"targetGroupTags,omitempty"`
 
 	// serviceRef is the Service whose pods are the targets, in the namespace of
 	// the binding, and the port of it that counts. Exactly one of serviceRef and
@@ -385,7 +400,8 @@ type TargetGroupBindingStatus struct {
 	// +optional
 	TargetGroupARN string `json:"targetGroupARN,omitempty"`
 
-	// targetGroupName is the name of that target group.
+	// targetGroupName is the name of that target group; with spec.targetGroupTags
+	// the names of all groups, with commas between them.
 	// +optional
 	TargetGroupName string `json:"targetGroupName,omitempty"`
 
@@ -416,6 +432,15 @@ type TargetGroupBindingStatus struct {
 	// +optional
 	// +listType=atomic
 	Targets []string `json:"targets,omitempty"`
+
+	// targetGroups are the groups that spec.targetGroupTags names, as far as they are
+	// known, and those that it named before and that still have targets of the
+	// binding. Without it there is one group only, whose ARN and targets have fields
+	// of their own.
+	// +optional
+	// +listType=map
+	// +listMapKey=arn
+	TargetGroups []TargetGroupStatus `json:"targetGroups,omitempty"`
 
 	// podSelector is the selector of the Service: pods with these labels are
 	// changed at their creation as readinessGate and drain say. Empty while the
@@ -450,6 +475,32 @@ type TargetGroupBindingStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// TargetGroupStatus is how a binding fares in one of several target groups.
+type TargetGroupStatus struct {
+	// arn is the ARN of the target group.
+	// +required
+	ARN string `json:"arn"`
+
+	// reason is why the group holds what the binding asks for or does not, as in the
+	// condition Ready.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+
+	// registered is how many targets are registered and not draining.
+	// +optional
+	Registered int32 `json:"registered"`
+
+	// healthy is how many of the registered targets the load balancer calls healthy.
+	// +optional
+	Healthy int32 `json:"healthy"`
+
+	// targets lists what the controller registered or confirmed, and has not taken
+	// out, in the form address:port and in order.
+	// +optional
+	// +listType=atomic
+	Targets []string `json:"targets,omitempty"`
 }
 
 // DrainStatus is what new pods get for their end.

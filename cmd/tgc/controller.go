@@ -247,7 +247,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 
 	answers := controller.NewAnswers()
 	gates := &gate.Reconciler{
-		Client: mgr.GetClient(), Answers: answers, Board: board, Events: events, Metrics: meter,
+		Client: mgr.GetClient(), Registry: registry, Answers: answers, Board: board, Events: events, Metrics: meter,
 		Flags: flagBindings, Objects: settings.Bindings,
 	}
 	groups := &group.Reconciler{
@@ -260,7 +260,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		Region: region, Flags: flagBindings, Objects: settings.Bindings, Fresh: settings.SweepInterval,
 		WakeGroup: groups.Wake.Add, WakeGates: gates.WakeFor,
 	}
-	groups.Undecided, groups.Lost = bindings.Undecided, bindings.Lost
+	groups.Undecided, groups.Lost, groups.Freed = bindings.Undecided, bindings.Lost, bindings.Freed
 	injections := &injection.Reconciler{
 		Client: mgr.GetClient(), Cluster: groups.Cluster, Registry: registry, Board: board, Events: events,
 		Image: settings.DrainImage, Endpoint: settings.DrainEndpoint,
@@ -299,7 +299,7 @@ func defaultRegion(ctx context.Context, settings config.Controller) (string, err
 		return settings.Region, nil
 	}
 	region, err := awselb.Region(ctx)
-	if err != nil && len(settings.TargetGroupNames) > 0 {
+	if err != nil && len(settings.TargetGroupNames)+len(settings.TargetGroupTags) > 0 {
 		return "", err
 	}
 	return region, nil

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,13 +34,15 @@ func (c *Controller) Scope() kube.Scope {
 	return scope
 }
 
-// FlagBindings are the bindings made of flags, one of each target group.
+// FlagBindings are the bindings made of flags: one for each target group, or one for
+// all that have some tags.
 func (c *Controller) FlagBindings() ([]kube.Binding, error) {
 	if !c.ByFlags() {
 		const needless = "--%s %v: needs --service or --pod-selector, which says whose pods are to be registered"
 		return nil, errors.Join(
 			unless(len(c.TargetGroupARNs) == 0, needless, "target-group-arn", c.TargetGroupARNs),
 			unless(len(c.TargetGroupNames) == 0, needless, "target-group-name", c.TargetGroupNames),
+			unless(len(c.TargetGroupTags) == 0, needless, "target-group-tag", c.TargetGroupTags),
 			unless(c.Port == "", needless, "port", c.Port),
 			unless(c.RegisterAt == "", needless, "register-at", c.RegisterAt),
 		)
@@ -47,13 +51,17 @@ func (c *Controller) FlagBindings() ([]kube.Binding, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, err := c.groups()
-	if err != nil {
-		return nil, err
-	}
 	pods.Policy.Takeover = plan.Takeover(c.Takeover)
 	if pods.Policy.Takeover != plan.Guarded && pods.Policy.Takeover != plan.Confirmed {
 		return nil, fmt.Errorf("--takeover %q: want Guarded or Confirmed", c.Takeover)
+	}
+	if len(c.TargetGroupTags) > 0 {
+		pods.Tags, err = c.tags()
+		return []kube.Binding{kube.FlagBinding(c.Namespace, pods)}, err
+	}
+	groups, err := c.groups()
+	if err != nil {
+		return nil, err
 	}
 	var bindings []kube.Binding
 	for _, group := range groups {
@@ -111,6 +119,22 @@ func (c *Controller) port() (desired.PortRef, error) {
 		return port, fmt.Errorf("--port %q: %w", c.Port, err)
 	}
 	return port, nil
+}
+
+// tags reads which tags the target groups have.
+func (c *Controller) tags() (map[string]string, error) {
+	if given := slices.Concat(c.TargetGroupARNs, c.TargetGroupNames); len(given) > 0 {
+		return nil, fmt.Errorf("--target-group-tag %v is given beside target groups, %v: remove one or the other", c.TargetGroupTags, given)
+	}
+	tags := map[string]string{}
+	for _, text := range c.TargetGroupTags {
+		key, value, found := strings.Cut(text, "=")
+		if _, twice := tags[key]; !found || key == "" || twice {
+			return nil, fmt.Errorf("--target-group-tag %q: want key=value, with each key once", text)
+		}
+		tags[key] = value
+	}
+	return tags, nil
 }
 
 // groups reads which target groups get the pods. The names of the bindings and of

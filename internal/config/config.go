@@ -36,6 +36,7 @@ type Controller struct {
 	RegisterAt       string
 	TargetGroupARNs  []string
 	TargetGroupNames []string
+	TargetGroupTags  []string
 	Takeover         string
 
 	Bindings    bool
@@ -78,6 +79,7 @@ func (c *Controller) AddFlags(set *pflag.FlagSet) {
 	set.StringVar(&c.RegisterAt, "register-at", "", "from when on the pods of --pod-selector are registered: Ready, or Running, which leaves it to the load balancer's health checks who serves (default: Ready)")
 	set.StringSliceVar(&c.TargetGroupARNs, "target-group-arn", nil, "ARN of the target group of --service or --pod-selector; of the latter there may be several")
 	set.StringSliceVar(&c.TargetGroupNames, "target-group-name", nil, "name of the target group of --service or --pod-selector; of the latter there may be several")
+	set.StringSliceVar(&c.TargetGroupTags, "target-group-tag", nil, "tag, as key=value, of the target groups of --service or --pod-selector: all groups that have all tags given get the pods")
 	set.StringVar(&c.Takeover, "takeover", string(plan.Guarded), "targets in those target groups that nothing explains: Guarded removes them only while they are a minority, Confirmed always")
 	set.BoolVar(&c.Bindings, "bindings", true, "watch TargetGroupBinding objects (default: false with --service or --pod-selector)")
 	set.BoolVar(&c.Annotations, "annotations", true, "watch annotated Services, which needs --bindings (default: false with --service or --pod-selector)")

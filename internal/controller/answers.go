@@ -17,21 +17,16 @@ type Answers struct {
 	Changed Queue[types.NamespacedName]
 
 	mu      sync.Mutex
-	answers map[question]answer
+	answers map[question]map[target.ARN]report.Gate
 	asked   map[target.ARN]map[question]bool
 }
 
 // question is a gate of a pod.
 type question struct{ uid, gate string }
 
-type answer struct {
-	report.Gate
-	group target.ARN
-}
-
 // NewAnswers makes an empty Answers.
 func NewAnswers() *Answers {
-	return &Answers{answers: map[question]answer{}, asked: map[target.ARN]map[question]bool{}}
+	return &Answers{answers: map[question]map[target.ARN]report.Gate{}, asked: map[target.ARN]map[question]bool{}}
 }
 
 // Post replaces what a group said, and wakes the pods to which it says something
@@ -43,15 +38,18 @@ func (a *Answers) Post(group target.ARN, gates []report.Gate) {
 	for _, gate := range gates {
 		q := question{gate.Pod.UID, gate.Type}
 		asked[q] = true
-		before, known := a.answers[q]
-		a.answers[q] = answer{gate, group}
+		before, known := a.answers[q][group]
 		if !known || before.Condition != gate.Condition {
 			a.Changed.Add(types.NamespacedName{Namespace: gate.Pod.Namespace, Name: gate.Pod.Name})
 		}
+		if a.answers[q] == nil {
+			a.answers[q] = map[target.ARN]report.Gate{}
+		}
+		a.answers[q][group] = gate
 	}
 	for q := range a.asked[group] {
-		if !asked[q] && a.answers[q].group == group {
-			delete(a.answers, q)
+		if !asked[q] {
+			remove(a.answers, q, group)
 		}
 	}
 	a.asked[group] = asked
@@ -60,10 +58,22 @@ func (a *Answers) Post(group target.ARN, gates []report.Gate) {
 	}
 }
 
-// Read gives the answer to a gate of a pod, and false if there is none.
-func (a *Answers) Read(uid, gate string) (report.Gate, bool) {
+// Read gives the answer of some groups to a gate of a pod, and false if one of them has
+// none, or there are no groups. The gate opens if all groups say so; else the first one
+// that does not, in the order given, has the word.
+func (a *Answers) Read(uid, gate string, groups []target.ARN) (report.Gate, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	found, known := a.answers[question{uid, gate}]
-	return found.Gate, known
+	var said report.Gate
+	for i, group := range groups {
+		answer, known := a.answers[question{uid, gate}][group]
+		if !known {
+			return report.Gate{}, false
+		}
+		switch healthy := said.Reason == target.TargetHealthy; {
+		case i == 0, said.True && (healthy || !answer.True):
+			said = answer
+		}
+	}
+	return said, len(groups) > 0
 }

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,7 @@ func TestAnswersWakeThePodsToWhichTheySaySomethingNew(t *testing.T) {
 		if got := woken(); got != c.woken {
 			t.Errorf("%s: woken %q, want %q", c.name, got, c.woken)
 		}
-		if got, known := a.Read("uid-a", "web"); got.Reason != c.a || known != (c.a != "") {
+		if got, known := a.Read("uid-a", "web", []target.ARN{{Name: "g"}}); got.Reason != c.a || known != (c.a != "") {
 			t.Errorf("%s: pod a is told %+v", c.name, got)
 		}
 	}
@@ -67,19 +68,40 @@ func TestAnswersWakeThePodsToWhichTheySaySomethingNew(t *testing.T) {
 func TestAnswersAreToAPodAndNotToItsName(t *testing.T) {
 	a := NewAnswers()
 	a.Post(target.ARN{Name: "g"}, []report.Gate{says("a", true, "x")})
-	if got, known := a.Read("uid-other", "web"); known {
+	if got, known := a.Read("uid-other", "web", []target.ARN{{Name: "g"}}); known {
 		t.Errorf("got %+v", got)
 	}
 }
 
-// Of two groups that answer the same gate, the one that falls silent takes nothing
-// back that the other said.
+// Of two groups that answer the same gate both must open it, and what one does not say
+// is not made up for by the other.
 func TestAnswersOfTwoGroups(t *testing.T) {
-	a := NewAnswers()
-	a.Post(target.ARN{Name: "one"}, []report.Gate{says("a", false, "x")})
-	a.Post(target.ARN{Name: "two"}, []report.Gate{says("a", false, "y")})
-	a.Post(target.ARN{Name: "one"}, nil)
-	if got, _ := a.Read("uid-a", "web"); got.Reason != "y" {
-		t.Errorf("got %+v", got)
+	one, two := target.ARN{Name: "one"}, target.ARN{Name: "two"}
+	for _, c := range []struct {
+		name     string
+		one, two []report.Gate
+		want     string // what is told; empty for nothing
+	}{
+		{"both closed", []report.Gate{says("a", false, "x")}, []report.Gate{says("a", false, "y")}, "false x"},
+		{"one open", []report.Gate{says("a", true, target.TargetHealthy)}, []report.Gate{says("a", false, "y")}, "false y"},
+		{"the other open", []report.Gate{says("a", false, "x")}, []report.Gate{says("a", true, target.TargetHealthy)}, "false x"},
+		{"both open", []report.Gate{says("a", true, target.TargetHealthy)}, []report.Gate{says("a", true, target.TargetHealthy)}, "true TargetHealthy"},
+		{"one open without health", []report.Gate{says("a", true, target.TargetHealthy)}, []report.Gate{says("a", true, target.TargetGroupNotInUse)}, "true TargetGroupNotInUse"},
+		{"the other open without health", []report.Gate{says("a", true, target.TargetGroupNotInUse)}, []report.Gate{says("a", true, target.TargetHealthy)}, "true TargetGroupNotInUse"},
+		{"one silent", nil, []report.Gate{says("a", true, target.TargetHealthy)}, ""},
+		{"the other silent", []report.Gate{says("a", true, target.TargetHealthy)}, nil, ""},
+		{"one speaks to others only", []report.Gate{says("b", true, target.TargetHealthy)}, []report.Gate{says("a", true, target.TargetHealthy)}, ""},
+	} {
+		a := NewAnswers()
+		a.Post(one, []report.Gate{says("a", false, "before")})
+		a.Post(one, c.one)
+		a.Post(two, c.two)
+		got, known := a.Read("uid-a", "web", []target.ARN{one, two})
+		if text := fmt.Sprintf("%v %s", got.True, got.Reason); known != (c.want != "") || known && text != c.want {
+			t.Errorf("%s: got %s, %v, want %q", c.name, text, known, c.want)
+		}
+		if _, known := a.Read("uid-a", "web", nil); known {
+			t.Errorf("%s: an answer of no group", c.name)
+		}
 	}
 }

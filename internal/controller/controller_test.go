@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 
@@ -33,6 +37,9 @@ func bound(name, group string) Bound {
 	}
 }
 
+// bind files a binding with one group.
+func bind(r *Registry, b Bound) []target.ARN { return r.Bind(b.ID, b) }
+
 func named(groups []target.ARN) string {
 	var names []string
 	for _, group := range groups {
@@ -50,28 +57,28 @@ func TestRegistryTellsWhichGroupsAreConcerned(t *testing.T) {
 		want   string
 		groups string // of Service web afterwards
 	}{
-		{"bound", func() []target.ARN { return r.Bind(bound("web", "g1")) }, "[g1]", "[g1]"},
-		{"bound unchanged", func() []target.ARN { return r.Bind(bound("web", "g1")) }, "[]", "[g1]"},
+		{"bound", func() []target.ARN { return bind(r, bound("web", "g1")) }, "[g1]", "[g1]"},
+		{"bound unchanged", func() []target.ARN { return bind(r, bound("web", "g1")) }, "[]", "[g1]"},
 		{"remembers something else", func() []target.ARN {
 			b := bound("web", "g1")
 			b.OursIn, b.Ours = "g1", target.SetOf(target.Key{Port: 1})
-			return r.Bind(b)
+			return bind(r, b)
 		}, "[]", "[g1]"},
 		{"deleting", func() []target.ARN {
 			b := bound("web", "g1")
 			b.Deleting = true
-			return r.Bind(b)
+			return bind(r, b)
 		}, "[g1]", "[g1]"},
 		{"in use now", func() []target.ARN {
 			b := bound("web", "g1")
 			b.Deleting, b.Target.LoadBalancers = true, []string{"front"}
-			return r.Bind(b)
+			return bind(r, b)
 		}, "[g1]", "[g1]"},
-		{"bound to another group", func() []target.ARN { return r.Bind(bound("web", "g2")) }, "[g1 g2]", "[g2]"},
+		{"bound to another group", func() []target.ARN { return bind(r, bound("web", "g2")) }, "[g1 g2]", "[g2]"},
 		{"bound to another Service", func() []target.ARN {
 			b := bound("web", "g2")
 			b.Service.Name = "api"
-			return r.Bind(b)
+			return bind(r, b)
 		}, "[g2]", "[]"},
 		{"dropped", func() []target.ARN { return r.Drop(bound("web", "").ID) }, "[g2]", "[]"},
 		{"dropped again", func() []target.ARN { return r.Drop(bound("web", "").ID) }, "[]", "[]"},
@@ -91,9 +98,9 @@ func TestRegistryTellsWhichGroupsAreConcerned(t *testing.T) {
 func TestBehaviour32_RegistryUnitesBindingsInOrder(t *testing.T) {
 	r := NewRegistry()
 	for _, name := range []string{"c", "a", "b"} {
-		r.Bind(bound(name, "g"))
+		bind(r, bound(name, "g"))
 	}
-	r.Bind(bound("z", "other"))
+	bind(r, bound("z", "other"))
 	var names []string
 	for _, b := range r.Of(arn("g")) {
 		names = append(names, b.ID.Name)
@@ -106,6 +113,64 @@ func TestBehaviour32_RegistryUnitesBindingsInOrder(t *testing.T) {
 	}
 }
 
+// A binding may mean several groups, of which some come and go.
+func TestRegistryOfABindingWithSeveralGroups(t *testing.T) {
+	r := NewRegistry()
+	in := func(groups ...string) []Bound {
+		var bounds []Bound
+		for _, group := range groups {
+			b := bound("web", strings.TrimPrefix(group, "left "))
+			b.Left = strings.HasPrefix(group, "left ")
+			bounds = append(bounds, b)
+		}
+		return bounds
+	}
+	id := bound("web", "").ID
+	for _, c := range []struct {
+		groups                  []string
+		concerned, meant, filed string
+	}{
+		{[]string{"g1", "g2"}, "[g1 g2]", "[g1 g2]", "[g1 g2]"},
+		{[]string{"g2", "g1"}, "[]", "[g1 g2]", "[g1 g2]"},
+		{[]string{"g1", "g2", "g3"}, "[g3]", "[g1 g2 g3]", "[g1 g2 g3]"},
+		{[]string{"left g1", "g2", "g3"}, "[g1]", "[g2 g3]", "[g1 g2 g3]"},
+		{[]string{"g2", "g3"}, "[g1]", "[g2 g3]", "[g2 g3]"},
+		{nil, "[g2 g3]", "[]", "[]"},
+	} {
+		concerned := named(r.Bind(id, in(c.groups...)...))
+		var meant []target.ARN
+		for _, b := range r.Meant(id) {
+			meant = append(meant, b.Target.ARN)
+		}
+		filed := named(r.GroupsOf(types.NamespacedName{Namespace: "shop", Name: "web"}))
+		if concerned != c.concerned || named(meant) != c.meant || filed != c.filed || len(r.In("shop")) != len(c.groups) || r.Has(id) != (len(c.groups) > 0) {
+			t.Errorf("%v: concerned %s, meant %s, filed %s", c.groups, concerned, named(meant), filed)
+		}
+	}
+	if len(r.bindings)+len(r.groups)+len(r.services)+len(r.selecting) != 0 {
+		t.Errorf("the empty registry still holds %+v", r)
+	}
+}
+
+// A pod's own labels tell which bindings choose it.
+func TestBehaviour37_RegistryFindsTheGroupsThatChooseAPod(t *testing.T) {
+	r := NewRegistry()
+	for name, label := range map[string]string{"web": "web", "also": "web", "api": "api"} {
+		b := bound(name, "g-"+name)
+		b.Service, b.Selector = types.NamespacedName{}, labels.SelectorFromSet(labels.Set{"app": label})
+		bind(r, b)
+	}
+	bind(r, bound("service", "g-service"))
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Labels: map[string]string{"app": "web"}}}
+	if got := named(r.GroupsChoosing(pod)); got != "[g-also g-web]" {
+		t.Errorf("got %s", got)
+	}
+	pod.Namespace = "other"
+	if got := named(r.GroupsChoosing(pod)); got != "[]" {
+		t.Errorf("in another namespace: got %s", got)
+	}
+}
+
 func TestRegistryIsSafeForConcurrentUse(t *testing.T) {
 	r := NewRegistry()
 	var all sync.WaitGroup
@@ -113,7 +178,7 @@ func TestRegistryIsSafeForConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			for j := range 50 {
 				name := fmt.Sprint(j % 5)
-				r.Bind(bound(name, fmt.Sprint(i)))
+				bind(r, bound(name, fmt.Sprint(i)))
 				r.Of(arn(name))
 				r.GroupsOf(types.NamespacedName{Namespace: "shop", Name: name})
 				r.Drop(bound(name, "").ID)
@@ -147,6 +212,65 @@ func TestBoardKeepsTheLatestNotice(t *testing.T) {
 	b.Remove(id)
 	if _, posted := b.Read(id); posted {
 		t.Error("a removed notice is still there")
+	}
+}
+
+// saying is a notice about one group of binding web.
+func saying(group string, n int, ready report.Condition, finished bool) Notice {
+	return Notice{Group: target.Group{ARN: arn(group)}, Finished: finished, Report: report.Binding{
+		ID: bound("web", "").ID, Counted: true, Counts: report.Counts{Desired: n, Registered: n}, Ready: ready,
+	}}
+}
+
+func TestBoardOfABindingWithSeveralGroups(t *testing.T) {
+	synced := report.Condition{True: true, Reason: target.Synced}
+	b, id := NewBoard(), bound("web", "").ID
+	b.Expect(id, nil, report.Condition{Reason: target.AccessDenied})
+	if got, _ := b.Read(id); !got.Several || got.Groups != nil || got.Finished || got.Report.Ready.Reason != target.AccessDenied {
+		t.Errorf("before the groups are known: %+v", got)
+	}
+	b.Expect(id, []target.ARN{arn("g1"), arn("g2")}, report.Condition{})
+	b.Post(saying("g1", 2, synced, true))
+	got, _ := b.Read(id)
+	if len(got.Groups) != 2 || got.Finished || got.Report.Counted || got.Report.Ready.Reason != target.Syncing || got.Report.Counts.Registered != 2 {
+		t.Errorf("with one of two: %+v", got)
+	}
+	b.Post(saying("g2", 3, synced, false))
+	if got, _ = b.Read(id); got.Finished || !got.Report.Counted || !got.Report.Ready.True || got.Report.Counts.Registered != 5 {
+		t.Errorf("with both: %+v", got)
+	}
+	if one, posted := b.ReadIn(id, arn("g2")); !posted || one.Report.Counts.Registered != 3 {
+		t.Errorf("of one: %+v", one)
+	}
+	b.Post(saying("g2", 3, report.Condition{Reason: target.TooManyTargets, Message: "full"}, true))
+	if got, _ = b.Read(id); !got.Finished || got.Report.Ready.Reason != target.TooManyTargets || got.Report.Ready.Message != "target group g2: full" {
+		t.Errorf("with one amiss: %+v", got)
+	}
+	b.Expect(id, []target.ARN{arn("g1")}, report.Condition{})
+	if got, _ = b.Read(id); len(got.Groups) != 1 || !got.Report.Ready.True {
+		t.Errorf("after one was left: %+v", got)
+	}
+	if before := b.Expect(id, []target.ARN{}, report.Condition{Reason: target.TargetGroupNotFound}); before != (report.Condition{}) {
+		t.Errorf("before there was %+v", before)
+	}
+	if got, _ = b.Read(id); got.Groups == nil || !got.Finished || got.Report.Ready.Reason != target.TargetGroupNotFound {
+		t.Errorf("without any: %+v", got)
+	}
+	b.Remove(id)
+	if got, posted := b.Read(id); posted {
+		t.Errorf("a removed notice is still there: %+v", got)
+	}
+}
+
+// The notice about a group takes the place of that about a group not found.
+func TestBoardOfABindingThatFoundItsGroup(t *testing.T) {
+	b := NewBoard()
+	b.Post(notice("web", "not found"))
+	if previous := b.Post(saying("g1", 1, report.Condition{True: true}, false)); previous.Report.Ready.Message != "not found" {
+		t.Errorf("before there was %+v", previous)
+	}
+	if got, _ := b.Read(bound("web", "").ID); got.Several || got.Group.ARN != arn("g1") || len(b.notices[got.Report.ID]) != 1 {
+		t.Errorf("got %+v", got)
 	}
 }
 

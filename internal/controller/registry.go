@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,7 +17,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
-// Bound is a binding whose target group was found.
+// Bound is a binding with a target group of it that was found.
 type Bound struct {
 	kube.Binding
 	Target  target.Group
@@ -25,14 +27,14 @@ type Bound struct {
 // decides tells whether b leads to the same decisions as other. What the status
 // remembers matters only when a group is first seen.
 func (b Bound) decides(other Bound) bool {
-	b.Object, b.Ours, b.OursIn = other.Object, other.Ours, other.OursIn
+	b.Object, b.Ours, b.OursIn, b.Remembered = other.Object, other.Ours, other.OursIn, other.Remembered
 	return reflect.DeepEqual(b, other)
 }
 
-// Registry knows which bindings mean which group. It is safe for concurrent use.
+// Registry knows which bindings mean which groups. It is safe for concurrent use.
 type Registry struct {
 	mu       sync.RWMutex
-	bindings map[desired.BindingID]Bound
+	bindings map[desired.BindingID]map[target.ARN]Bound
 	groups   map[target.ARN]map[desired.BindingID]bool
 	services map[types.NamespacedName]map[desired.BindingID]bool
 	// selecting are the bindings with a selector of their own, by namespace.
@@ -42,78 +44,90 @@ type Registry struct {
 // NewRegistry makes an empty Registry.
 func NewRegistry() *Registry {
 	return &Registry{
-		bindings: map[desired.BindingID]Bound{},
+		bindings: map[desired.BindingID]map[target.ARN]Bound{},
 		groups:   map[target.ARN]map[desired.BindingID]bool{},
 		services: map[types.NamespacedName]map[desired.BindingID]bool{}, selecting: map[string]map[desired.BindingID]bool{},
 	}
 }
 
-// Bind files a binding and returns the groups that this concerns: its group, and
-// the one that it meant before. Filing it unchanged concerns none.
-func (r *Registry) Bind(bound Bound) []target.ARN {
+// Bind files a binding with all of its groups, and returns the groups that this
+// concerns: those in which something changes by it, and those that it meant before and
+// does not any more. Filing it unchanged concerns none.
+func (r *Registry) Bind(id desired.BindingID, bounds ...Bound) []target.ARN {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.bindings[bound.ID].decides(bound) {
-		return nil
+	before := r.drop(id)
+	var concerned []target.ARN
+	for _, bound := range bounds {
+		if was, known := before[bound.Target.ARN]; !known || !was.decides(bound) {
+			concerned = append(concerned, bound.Target.ARN)
+		}
+		delete(before, bound.Target.ARN)
+		r.file(bound)
 	}
-	concerned := r.drop(bound.ID)
-	r.bindings[bound.ID] = bound
+	return slices.AppendSeq(concerned, maps.Keys(before))
+}
+
+func (r *Registry) file(bound Bound) {
+	if r.bindings[bound.ID] == nil {
+		r.bindings[bound.ID] = map[target.ARN]Bound{}
+	}
+	r.bindings[bound.ID][bound.Target.ARN] = bound
 	add(r.groups, bound.Target.ARN, bound.ID)
 	if bound.Selector != nil {
 		add(r.selecting, bound.ID.Namespace, bound.ID)
 	} else {
 		add(r.services, bound.Service, bound.ID)
 	}
-	if !slices.Contains(concerned, bound.Target.ARN) {
-		concerned = append(concerned, bound.Target.ARN)
-	}
-	return concerned
 }
 
 // Drop forgets a binding and returns the groups that this concerns.
-func (r *Registry) Drop(id desired.BindingID) []target.ARN {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.drop(id)
-}
+func (r *Registry) Drop(id desired.BindingID) []target.ARN { return r.Bind(id) }
 
-func (r *Registry) drop(id desired.BindingID) []target.ARN {
-	bound, known := r.bindings[id]
-	if !known {
-		return nil
-	}
+// drop takes a binding out, and gives what was filed of it.
+func (r *Registry) drop(id desired.BindingID) map[target.ARN]Bound {
+	filed := r.bindings[id]
 	delete(r.bindings, id)
-	remove(r.groups, bound.Target.ARN, id)
-	remove(r.services, bound.Service, id)
-	remove(r.selecting, id.Namespace, id)
-	return []target.ARN{bound.Target.ARN}
-}
-
-// Has tells whether a binding is filed.
-func (r *Registry) Has(id desired.BindingID) bool {
-	_, filed := r.Get(id)
+	for arn, bound := range filed {
+		remove(r.groups, arn, id)
+		remove(r.services, bound.Service, id)
+		remove(r.selecting, id.Namespace, id)
+	}
 	return filed
 }
 
-// Get gives a filed binding, and false if it is not filed.
-func (r *Registry) Get(id desired.BindingID) (Bound, bool) {
+// Has tells whether a binding is filed.
+func (r *Registry) Has(id desired.BindingID) bool { return len(r.Get(id)) > 0 }
+
+// Get gives a binding with each of its groups, ordered by their ARNs.
+func (r *Registry) Get(id desired.BindingID) []Bound {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	bound, filed := r.bindings[id]
-	return bound, filed
+	return slices.SortedFunc(maps.Values(r.bindings[id]), Bound.compare)
 }
 
-// In lists the bindings of a namespace, ordered by their names.
+// Meant gives the groups that a binding means now, ordered, without those it has left.
+func (r *Registry) Meant(id desired.BindingID) []Bound {
+	return slices.DeleteFunc(r.Get(id), func(b Bound) bool { return b.Left })
+}
+
+// compare orders by binding and group.
+func (b Bound) compare(other Bound) int {
+	return cmp.Or(b.ID.Compare(other.ID), strings.Compare(b.Target.ARN.String(), other.Target.ARN.String()))
+}
+
+// In lists the bindings of a namespace with each of their groups, ordered by the names
+// of the bindings.
 func (r *Registry) In(namespace string) []Bound {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	var bound []Bound
-	for id := range r.bindings {
+	for id, groups := range r.bindings {
 		if id.Namespace == namespace {
-			bound = append(bound, r.bindings[id])
+			bound = slices.AppendSeq(bound, maps.Values(groups))
 		}
 	}
-	slices.SortFunc(bound, func(a, b Bound) int { return a.ID.Compare(b.ID) })
+	slices.SortFunc(bound, Bound.compare)
 	return bound
 }
 
@@ -137,7 +151,7 @@ func (r *Registry) Of(group target.ARN) []Bound {
 	ids := slices.SortedFunc(maps.Keys(r.groups[group]), desired.BindingID.Compare)
 	bound := make([]Bound, len(ids))
 	for i, id := range ids {
-		bound[i] = r.bindings[id]
+		bound[i] = r.bindings[id][group]
 	}
 	return bound
 }
@@ -148,7 +162,9 @@ func (r *Registry) GroupsOf(service types.NamespacedName) []target.ARN {
 	defer r.mu.RUnlock()
 	groups := map[target.ARN]bool{}
 	for id := range r.services[service] {
-		groups[r.bindings[id].Target.ARN] = true
+		for arn := range r.bindings[id] {
+			groups[arn] = true
+		}
 	}
 	return slices.Collect(maps.Keys(groups))
 }
@@ -160,8 +176,10 @@ func (r *Registry) GroupsChoosing(pod *corev1.Pod) []target.ARN {
 	defer r.mu.RUnlock()
 	groups := map[target.ARN]bool{}
 	for id := range r.selecting[pod.Namespace] {
-		if bound := r.bindings[id]; bound.Chooses(pod, nil) {
-			groups[bound.Target.ARN] = true
+		for arn, bound := range r.bindings[id] {
+			if bound.Chooses(pod, nil) {
+				groups[arn] = true
+			}
 		}
 	}
 	return slices.Collect(maps.Keys(groups))
@@ -174,7 +192,7 @@ func add[K, V comparable](m map[K]map[V]bool, key K, value V) {
 	m[key][value] = true
 }
 
-func remove[K, V comparable](m map[K]map[V]bool, key K, value V) {
+func remove[K, V comparable, E any](m map[K]map[V]E, key K, value V) {
 	delete(m[key], value)
 	if len(m[key]) == 0 {
 		delete(m, key)

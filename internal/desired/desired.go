@@ -103,7 +103,7 @@ func holdReason(problems []Problem) target.Reason {
 func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem) {
 	problem := problemOf(binding)
 	switch {
-	case problem != nil && !binding.Deleting:
+	case problem != nil && !binding.ends():
 		return nil, problem
 	case binding.Selection != nil:
 		return selected(binding, family), nil
@@ -207,6 +207,8 @@ func judge(binding Binding, endpoint Endpoint) Candidate {
 	switch {
 	case binding.Deleting:
 		candidate.Verdict, candidate.Reason = Leave, target.BindingDeleted
+	case binding.Left:
+		candidate.Verdict, candidate.Reason = Leave, target.GroupLeft
 	case pod.Known == Seen:
 		candidate.judgePod(pod, binding)
 	case pod.Known == SeenGone:

@@ -38,6 +38,8 @@ type Binding struct {
 	ID BindingID
 	// Deleting: the binding is being deleted, so none of its endpoints is wanted.
 	Deleting bool
+	// Left: the binding no longer means the group, so none of its endpoints is wanted.
+	Left bool
 	// Port is one of the Service, or of the pods of the selection.
 	Port PortRef
 	// NodeNotReady says what becomes of pods whose node fell silent.
@@ -88,6 +90,9 @@ type ServicePort struct {
 	Name   string
 	Number uint16
 }
+
+// ends tells whether nothing of the binding is wanted in the group any more.
+func (b Binding) ends() bool { return b.Deleting || b.Left }
 
 // PortRef names a port of the Service by name or, if Name is empty, by number. The
 // zero value is the Service's only port.

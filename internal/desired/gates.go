@@ -64,6 +64,9 @@ func (g *Gated) decide(binding Binding, candidates []Candidate, problem *Problem
 	case binding.Deleting:
 		g.Reason = target.BindingDeleted
 		return
+	case binding.Left:
+		g.Reason = target.GroupLeft
+		return
 	case problem != nil:
 		g.Reason, g.Message = problem.Reason, problem.Message
 		return

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -33,7 +35,12 @@ type Binding struct {
 	Deleting bool
 	// Invalid is why the declaration cannot be used; the fields below are empty then.
 	Invalid error
-	Group   target.Ref
+	// Group is the group that the binding names; zero if Tags name it.
+	Group target.Ref
+	// Tags, if not empty, are those of all groups that the binding means.
+	Tags map[string]string
+	// Left: the group that this is about has the tags no longer.
+	Left bool
 	// Service is the one whose endpoints are the targets; empty if Selector chooses them.
 	Service types.NamespacedName
 	// Selector chooses the pods that are the targets, in the namespace of the
@@ -50,9 +57,13 @@ type Binding struct {
 	// Role and ExternalID say with whose rights the group is worked on; empty
 	// for the controller's own.
 	Role, ExternalID string
-	// Ours are the targets that the status remembers, in the group with the ARN OursIn.
+	// Ours are the targets that the status remembers, in the group with the ARN OursIn;
+	// of a binding that names groups by tags, those of all groups in Remembered.
 	Ours   target.Set
 	OursIn string
+	// Remembered are the groups that the status of a binding with Tags tells of, with
+	// the targets in each.
+	Remembered map[target.ARN]target.Set
 }
 
 // BindingOf reads a TargetGroupBinding. The error names the field, its value and
@@ -60,7 +71,11 @@ type Binding struct {
 // before its rules were.
 func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 	spec := tgb.Spec
-	ref, err := RefFields{ARN: "spec.targetGroupARN", Name: "spec.targetGroupName"}.Ref(spec.TargetGroupARN, spec.TargetGroupName)
+	var ref target.Ref
+	var err error
+	if len(spec.TargetGroupTags) == 0 {
+		ref, err = RefFields{ARN: "spec.targetGroupARN", Name: "spec.targetGroupName"}.Ref(spec.TargetGroupARN, spec.TargetGroupName)
+	}
 	if err != nil {
 		return Binding{}, err
 	}
@@ -77,11 +92,51 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 		ExternalID: spec.AssumeRoleExternalID,
 		Ours:       remembered(tgb.Status.Targets),
 		OursIn:     tgb.Status.TargetGroupARN,
+		Tags:       spec.TargetGroupTags,
 	}
+	binding.remember(tgb.Status.TargetGroups)
 	if err := binding.choose(tgb); err != nil {
 		return Binding{}, err
 	}
 	return binding, nil
+}
+
+// remember reads what a status tells of several groups.
+func (b *Binding) remember(groups []v1beta1.TargetGroupStatus) {
+	for _, group := range groups {
+		arn, err := target.ParseARN(group.ARN)
+		if err != nil {
+			continue // was not written by us
+		}
+		if b.Remembered == nil {
+			b.Remembered = map[target.ARN]target.Set{}
+		}
+		b.Remembered[arn] = remembered(group.Targets)
+		b.Ours = b.Ours.Union(b.Remembered[arn])
+	}
+}
+
+// In is the binding as far as it is about one of the groups that its tags name.
+func (b Binding) In(group target.ARN) Binding {
+	b.Ours, b.OursIn = b.Remembered[group], group.String()
+	return b
+}
+
+// Means tells people which group or groups the binding names.
+func (b *Binding) Means() string {
+	if len(b.Tags) == 0 {
+		return b.Group.String()
+	}
+	return TagsText(b.Tags)
+}
+
+// TagsText writes tags in the order of their keys.
+func TagsText(tags map[string]string) string {
+	var pairs []string
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		pairs = append(pairs, key+"="+tags[key])
+	}
+	return strings.Join(pairs, ",")
 }
 
 // choose reads what chooses the pods: a Service or a selector, one of them.
@@ -144,12 +199,12 @@ func declarer(tgb *v1beta1.TargetGroupBinding) runtime.Object {
 
 // FlagBinding completes the binding that flags declare: with either its Service or
 // its Selector. Its name cannot be that of a TargetGroupBinding: service/NAME, or
-// pods/GROUP, since a selector has no name.
+// pods/GROUP, since a selector has no name, or pods/tagged, since tags have none either.
 func FlagBinding(namespace string, b Binding) Binding {
 	b.ID = desired.BindingID{Namespace: namespace, Name: "service/" + b.Service.Name}
 	b.Nodes = desired.HoldOnSilentNode
 	if b.Selector != nil {
-		b.ID.Name = "pods/" + cmp.Or(b.Group.Name, b.Group.ARN.Name)
+		b.ID.Name = "pods/" + cmp.Or(b.Group.Name, b.Group.ARN.Name, "tagged")
 		return b
 	}
 	b.Object = &corev1.ObjectReference{APIVersion: "v1", Kind: "Service", Namespace: namespace, Name: b.Service.Name}
@@ -169,7 +224,7 @@ func (f RefFields) Ref(arn, name string) (target.Ref, error) {
 	case arn != "" && name != "":
 		return target.Ref{}, fmt.Errorf("%s %q and %s %q are both set: remove one", f.ARN, arn, f.Name, name)
 	case arn == "" && name == "":
-		return target.Ref{}, fmt.Errorf("neither %s nor %s is set: set one to name the target group", f.ARN, f.Name)
+		return target.Ref{}, fmt.Errorf("neither %s nor %s is set: set one to name the target group, or its tags", f.ARN, f.Name)
 	case name != "" && !groupName.MatchString(name):
 		return target.Ref{}, fmt.Errorf("%s %q: want 1 to 32 letters, digits and inner hyphens", f.Name, name)
 	case name != "":

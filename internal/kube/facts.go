@@ -38,7 +38,7 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 	facts := desired.Facts{Family: family}
 	for _, declared := range bindings {
 		binding := desired.Binding{
-			ID: declared.ID, Deleting: declared.Deleting, Port: declared.Port, NodeNotReady: declared.Nodes,
+			ID: declared.ID, Deleting: declared.Deleting, Left: declared.Left, Port: declared.Port, NodeNotReady: declared.Nodes,
 			Gate: string(v1beta1.ReadinessGateOf(declared.ID.Name)),
 		}
 		err := c.chosen(ctx, declared, &binding)

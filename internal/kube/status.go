@@ -3,6 +3,8 @@ package kube
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,15 +37,69 @@ func StatusOf(tgb *v1beta1.TargetGroupBinding, r report.Binding, group target.Gr
 	if !r.Counted {
 		return status
 	}
-	status.Desired, status.Registered = int32(r.Counts.Desired), int32(r.Counts.Registered)
-	status.Healthy, status.Draining = int32(r.Counts.Healthy), int32(r.Counts.Draining)
-	status.Held = int32(r.Counts.Held)
-	status.Targets = nil
-	for _, key := range r.Targets {
-		status.Targets = append(status.Targets, key.String())
-	}
+	count(&status, r.Counts)
+	status.Targets = texts(r.Targets)
 	setCondition(&status, v1beta1.ConditionTargetsHeld, r.Held)
 	return status
+}
+
+// GroupReport is the report on a binding as far as it is about one of several groups.
+type GroupReport struct {
+	Group  target.ARN
+	Report report.Binding
+}
+
+// StatusOfAll is the status of a binding that means several groups, after a report on
+// all of them. Groups is nil while it is not known which they are, and then what the
+// status remembers of them stays.
+func StatusOfAll(tgb *v1beta1.TargetGroupBinding, r report.Binding, groups []GroupReport) v1beta1.TargetGroupBindingStatus {
+	status := *tgb.Status.DeepCopy()
+	status.ObservedGeneration = tgb.Generation
+	setCondition(&status, v1beta1.ConditionReady, r.Ready)
+	if groups == nil {
+		return status
+	}
+	status.TargetGroups = nil
+	var names []string
+	for _, g := range groups {
+		status.TargetGroups = append(status.TargetGroups, groupStatus(g, tgb.Status.TargetGroups))
+		names = append(names, g.Group.Name)
+	}
+	status.TargetGroupName = strings.Join(names, ",")
+	if r.Counted || len(groups) == 0 {
+		count(&status, r.Counts)
+		setCondition(&status, v1beta1.ConditionTargetsHeld, r.Held)
+	}
+	return status
+}
+
+// groupStatus tells of one of several groups. What is not known anew is as it was.
+func groupStatus(g GroupReport, before []v1beta1.TargetGroupStatus) v1beta1.TargetGroupStatus {
+	status := v1beta1.TargetGroupStatus{ARN: g.Group.String()}
+	if i := slices.IndexFunc(before, func(b v1beta1.TargetGroupStatus) bool { return b.ARN == status.ARN }); i >= 0 {
+		status = *before[i].DeepCopy()
+	}
+	status.Reason = string(g.Report.Ready.Reason)
+	if !g.Report.Counted {
+		return status
+	}
+	status.Registered, status.Healthy = int32(g.Report.Counts.Registered), int32(g.Report.Counts.Healthy)
+	status.Targets = texts(g.Report.Targets)
+	return status
+}
+
+func texts(keys []target.Key) []string {
+	var texts []string
+	for _, key := range keys {
+		texts = append(texts, key.String())
+	}
+	return texts
+}
+
+func count(status *v1beta1.TargetGroupBindingStatus, counts report.Counts) {
+	status.Desired, status.Registered = int32(counts.Desired), int32(counts.Registered)
+	status.Healthy, status.Draining = int32(counts.Healthy), int32(counts.Draining)
+	status.Held = int32(counts.Held)
 }
 
 func setCondition(status *v1beta1.TargetGroupBindingStatus, kind string, c report.Condition) {

@@ -96,6 +96,7 @@ var gateWords = map[target.Reason]string{
 	target.HealthUnconfirmed:   "the health listed in %s may still be that of a pod that had the address before",
 	target.HealthCheckDisabled: "opened without health checks: %s has none",
 	target.BindingDeleted:      "opened without health checks: the binding to %s is being deleted",
+	target.GroupLeft:           "opened without health checks: %s no longer has the tags of the binding",
 	target.ServiceDeleted:      "opened without health checks: the Service of the binding to %s was deleted",
 	target.PodNotReady:         "not registered in %s, since another readiness gate of the pod is closed",
 	target.NotAnEndpoint:       "not registered in %s, since the pod is not among the endpoints of the binding's Service: correct the Service's selector, the binding's Service or the pod's gate",

@@ -36,6 +36,8 @@ const (
 	BindingDeleted Reason = "BindingDeleted"
 	// ServiceDeleted: the binding's Service was seen to be deleted.
 	ServiceDeleted Reason = "ServiceDeleted"
+	// GroupLeft: the target group no longer has the tags by which the binding names it.
+	GroupLeft Reason = "GroupLeft"
 	// Unexplained: nothing of ours accounts for the target.
 	Unexplained Reason = "Unexplained"
 )

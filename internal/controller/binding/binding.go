@@ -2,6 +2,7 @@
 package binding
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -49,8 +50,10 @@ type Reconciler struct {
 
 	mu          sync.Mutex
 	directories map[*elb.Account]*elb.Directory
+	catalogs    map[*elb.Account]*elb.Catalog
 	waiting     map[target.Ref]map[desired.BindingID]bool
 	groupless   map[desired.BindingID]bool // whatever group they name, they have none
+	tagged      map[desired.BindingID]*elb.Catalog
 }
 
 // problem is what keeps a binding from its group, with where the user can mend it.
@@ -73,6 +76,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		r.dropped(id)
 		return reconcile.Result{}, nil
 	}
+	if len(binding.Tags) > 0 {
+		return reconcile.Result{RequeueAfter: r.several(ctx, binding)}, nil
+	}
 	account, answer, wrong := r.look(ctx, binding)
 	if r.exclude(id, wrong != nil && settled(wrong.reason)) {
 		r.wake(r.Registry.Called(binding.Group))
@@ -83,19 +89,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 	case wrong != nil:
 		r.fail(ctx, binding, *wrong)
 	case answer.Known:
-		r.file(controller.Bound{Binding: binding, Target: answer.Group, Account: account})
+		r.file(binding.ID, controller.Bound{Binding: binding, Target: answer.Group, Account: account})
 	}
 	return reconcile.Result{RequeueAfter: max(time.Until(answer.Next), 0)}, nil
 }
 
-// file makes a binding with its group known to all whom it concerns.
-func (r *Reconciler) file(bound controller.Bound) {
-	concerned := r.Registry.Bind(bound)
+// file makes a binding with its groups known to all whom it concerns.
+func (r *Reconciler) file(id desired.BindingID, bounds ...controller.Bound) {
+	concerned := r.Registry.Bind(id, bounds...)
 	if len(concerned) == 0 {
 		return
 	}
 	r.wake(concerned)
-	r.Filed(bound.ID)
+	r.Filed(id)
 }
 
 // declared reads what declares the binding, and makes sure that an object cannot
@@ -137,24 +143,33 @@ func (r *Reconciler) hold(ctx context.Context, cached *v1beta1.TargetGroupBindin
 
 // look asks what is known of the binding's group.
 func (r *Reconciler) look(ctx context.Context, binding kube.Binding) (*elb.Account, elb.Answer, *problem) {
+	account, wrong := r.account(ctx, binding)
+	if wrong != nil {
+		return nil, elb.Answer{}, wrong
+	}
+	answer := r.directory(account).Look(ctx, r.wait(binding))
+	return account, answer, judge(binding, answer)
+}
+
+// account opens the account of the binding's groups.
+func (r *Reconciler) account(ctx context.Context, binding kube.Binding) (*elb.Account, *problem) {
 	if binding.Invalid != nil {
-		return nil, elb.Answer{}, &problem{target.InvalidBinding, binding.Invalid.Error()}
+		return nil, &problem{target.InvalidBinding, binding.Invalid.Error()}
 	}
 	login := elb.Login{Region: r.Region, Role: binding.Role, ExternalID: binding.ExternalID}
 	if !binding.Group.ARN.IsZero() {
 		login.Region = binding.Group.ARN.Region
 	}
 	if login.Region == "" {
-		return nil, elb.Answer{}, &problem{target.RegionUnknown, fmt.Sprintf(
+		return nil, &problem{target.RegionUnknown, fmt.Sprintf(
 			"target group %q is named without a region: start the controller with --region or AWS_REGION, or name the group by targetGroupARN",
-			binding.Group.Name)}
+			cmp.Or(binding.Group.Name, kube.TagsText(binding.Tags)))}
 	}
 	account, err := r.Accounts.Account(ctx, login)
 	if err != nil {
-		return nil, elb.Answer{}, &problem{target.CredentialsInvalid, err.Error()}
+		return nil, &problem{target.CredentialsInvalid, err.Error()}
 	}
-	answer := r.directory(account).Look(ctx, r.wait(binding))
-	return account, answer, judge(binding, answer)
+	return account, nil
 }
 
 // judge tells what stands between a binding and its group.
@@ -221,6 +236,7 @@ func (r *Reconciler) dropped(id desired.BindingID) {
 	r.exclude(id, false)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.tagged, id)
 	for ref := range r.waiting {
 		if r.waiting[ref][id] {
 			delete(r.waiting[ref], id)
@@ -273,6 +289,10 @@ func (r *Reconciler) directory(account *elb.Account) *elb.Directory {
 // Lost makes the group of a binding be looked for again, after AWS said that it
 // does not exist: one of the same name may have taken its place.
 func (r *Reconciler) Lost(bound controller.Bound) {
-	r.directory(bound.Account).Doubt(bound.Group)
+	if len(bound.Tags) > 0 {
+		r.catalog(bound.ID, bound.Account).Doubt()
+	} else {
+		r.directory(bound.Account).Doubt(bound.Group)
+	}
 	r.queue.Add(bound.ID)
 }

@@ -16,14 +16,22 @@ import (
 const bindingByGroup = "group"
 
 // addIndex makes the cache able to find bindings by the ARN or the name that they
-// call their group by.
+// call their group by, and those that name groups by tags by the ARNs of the groups in
+// which they were seen to have targets: they never had any in another.
 func addIndex(mgr ctrl.Manager) error {
 	named := func(obj client.Object) []string {
 		tgb, ok := obj.(*v1beta1.TargetGroupBinding)
 		if !ok {
 			return nil
 		}
-		return []string{tgb.Spec.TargetGroupARN + tgb.Spec.TargetGroupName} // one of them is empty
+		if len(tgb.Spec.TargetGroupTags) == 0 {
+			return []string{tgb.Spec.TargetGroupARN + tgb.Spec.TargetGroupName} // one of them is empty
+		}
+		var remembered []string
+		for _, group := range tgb.Status.TargetGroups {
+			remembered = append(remembered, group.ARN)
+		}
+		return remembered
 	}
 	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1beta1.TargetGroupBinding{}, bindingByGroup, named)
 	if err != nil {
@@ -39,7 +47,8 @@ func addIndex(mgr ctrl.Manager) error {
 func (r *Reconciler) Undecided(ctx context.Context, group target.ARN) ([]desired.BindingID, error) {
 	var open []desired.BindingID
 	for _, binding := range r.Flags {
-		if binding.Group.Names(target.Group{ARN: group}) && !r.decided(binding.ID) {
+		named := len(binding.Tags) > 0 || binding.Group.Names(target.Group{ARN: group})
+		if named && !r.decided(binding.ID) {
 			open = append(open, binding.ID)
 		}
 	}

@@ -32,7 +32,7 @@ func TestUndecided(t *testing.T) {
 		}
 	}
 	expect("at first", byARN, byName)
-	r.Registry.Bind(controller.Bound{Binding: r.Flags[0], Target: target.Group{ARN: shop}})
+	r.Registry.Bind(byARN, controller.Bound{Binding: r.Flags[0], Target: target.Group{ARN: shop}})
 	expect("when one is filed", byName)
 	if !r.exclude(byName, true) || r.exclude(byName, true) {
 		t.Error("exclude does not tell whether it changed anything")

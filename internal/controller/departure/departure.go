@@ -67,12 +67,18 @@ type leaver struct {
 
 	pod    *corev1.Pod
 	facts  kube.Leaver
-	groups map[desired.BindingID]standing
+	groups map[place]standing
 	told   map[target.Reason]string
 	// accepted is when the last group had let go; zero while one has not.
 	accepted time.Time
 	// counted: how the leaving came out was counted.
 	counted bool
+}
+
+// place is a group of a binding; of a binding of which none is known, the group is zero.
+type place struct {
+	binding desired.BindingID
+	group   target.ARN
 }
 
 // standing is what a binding's group was found to say of a pod.
@@ -160,7 +166,7 @@ func (r *Reconciler) begin(pod *corev1.Pod, since time.Time) *leaver {
 		}
 		facts, _ := kube.LeaverOf(pod)
 		r.leavers[ref] = &leaver{
-			since: since, pod: pod, facts: facts, groups: map[desired.BindingID]standing{}, told: map[target.Reason]string{},
+			since: since, pod: pod, facts: facts, groups: map[place]standing{}, told: map[target.Reason]string{},
 		}
 	}
 	return r.leavers[ref]

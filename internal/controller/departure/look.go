@@ -22,9 +22,9 @@ import (
 func (r *Reconciler) look(ctx context.Context, l *leaver) ([]report.Departure, error) {
 	services := r.Cluster.ServicesOf(ctx, client.ObjectKeyFromObject(l.pod))
 	var departures []report.Departure
-	filed := map[desired.BindingID]bool{}
+	filed, asked := map[desired.BindingID]bool{}, map[place]bool{}
 	for _, bound := range r.Registry.In(l.pod.Namespace) {
-		filed[bound.ID] = true
+		filed[bound.ID], asked[place{bound.ID, bound.Target.ARN}] = true, true
 		departures = append(departures, r.ask(l, bound, bound.Chooses(l.pod, services))...)
 	}
 	var list v1beta1.TargetGroupBindingList
@@ -37,11 +37,26 @@ func (r *Reconciler) look(ctx context.Context, l *leaver) ([]report.Departure, e
 			continue // it never had a group
 		}
 		if !filed[binding.ID] {
+			asked[place{binding: binding.ID}] = true
 			departures = append(departures, r.unfiled(l, binding, binding.Chooses(l.pod, services))...)
 		}
 	}
+	departures = append(departures, l.vanished(asked)...)
 	l.sum()
 	return departures, nil
+}
+
+// vanished takes in that there are places no more where the pod was looked for before: a
+// group has the tags of its binding no longer, or does not exist, or the binding is gone
+// with all its targets.
+func (l *leaver) vanished(asked map[place]bool) []report.Departure {
+	var departures []report.Departure
+	for at, s := range l.groups {
+		if !asked[at] {
+			departures = append(departures, l.letGo(at, s, s.held, time.Now())...)
+		}
+	}
+	return departures
 }
 
 // sum notes when the last group had let go.
@@ -62,37 +77,43 @@ func (l *leaver) sum() {
 // the binding.
 func (r *Reconciler) ask(l *leaver, bound controller.Bound, listed bool) []report.Departure {
 	found, held := r.Standing(bound.Target.ARN, l.facts.Pod, l.facts.Addrs)
-	before := l.groups[bound.ID]
+	at := place{bound.ID, bound.Target.ARN}
+	before, known := l.groups[at]
+	if unfiled := (place{binding: bound.ID}); !known {
+		before = l.groups[unfiled]
+		delete(l.groups, unfiled)
+	}
 	before.group = bound.Target.ARN.Name
 	had := before.held || bound.OursIn == bound.Target.ARN.String() && l.among(bound.Ours)
 	switch {
 	case !found.Known && found.Failure != nil && found.Failure.Reason == target.TargetGroupNotFound:
-		return l.letGo(bound.ID, before, had, time.Now())
+		return l.letGo(at, before, had, time.Now())
 	case !found.Known && (listed || had), found.Registered:
-		return l.registered(bound.ID, before, held, found)
+		return l.registered(at, before, held, found)
 	case !found.Known:
 		return nil
 	case !found.Left.IsZero():
-		return l.letGo(bound.ID, before, found.Left.Add(l.facts.Hold).After(l.since), found.Left)
+		return l.letGo(at, before, found.Left.Add(l.facts.Hold).After(l.since), found.Left)
 	}
-	return l.letGo(bound.ID, before, before.held, time.Now())
+	return l.letGo(at, before, before.held, time.Now())
 }
 
 // unfiled is about a binding of which no group is known, for good or not yet.
 func (r *Reconciler) unfiled(l *leaver, binding kube.Binding, listed bool) []report.Departure {
-	before := l.groups[binding.ID]
+	at := place{binding: binding.ID}
+	before := l.groups[at]
 	if before.group == "" {
-		before.group = binding.Group.String()
+		before.group = binding.Means()
 	}
 	had := before.held || l.among(binding.Ours)
 	if r.Groupless(binding.ID) {
-		return l.letGo(binding.ID, before, had, time.Now())
+		return l.letGo(at, before, had, time.Now())
 	}
 	if !listed && !had {
 		return nil
 	}
 	notice, _ := r.Board.Read(binding.ID)
-	departures := l.registered(binding.ID, before, notice.Report.Ready.Reason, elb.Standing{})
+	departures := l.registered(at, before, notice.Report.Ready.Reason, elb.Standing{})
 	if departures[0].Registered {
 		departures[0].Message = notice.Report.Ready.Message
 	}
@@ -106,12 +127,12 @@ func (l *leaver) among(ours target.Set) bool {
 
 // registered takes in that a group holds the pod, or may hold it. A group that has let
 // go does not take it again: who has the address now is another pod.
-func (l *leaver) registered(id desired.BindingID, s standing, held target.Reason, found elb.Standing) []report.Departure {
+func (l *leaver) registered(at place, s standing, held target.Reason, found elb.Standing) []report.Departure {
 	if !s.accepted.IsZero() {
-		return l.letGo(id, s, true, s.accepted)
+		return l.letGo(at, s, true, s.accepted)
 	}
 	s.open, s.held = true, s.held || found.Registered
-	l.groups[id] = s
+	l.groups[at] = s
 	d := report.Departure{Group: s.group, Registered: true, Reason: held}
 	if found.Failure != nil {
 		d.Reason, d.Message = found.Failure.Reason, found.Failure.String()
@@ -121,15 +142,15 @@ func (l *leaver) registered(id desired.BindingID, s standing, held target.Reason
 
 // letGo takes in that a group does not hold the pod. If it had it, it let go at a time;
 // of several moments at which that was known, the first stands.
-func (l *leaver) letGo(id desired.BindingID, s standing, had bool, at time.Time) []report.Departure {
+func (l *leaver) letGo(in place, s standing, had bool, at time.Time) []report.Departure {
 	if s.accepted.IsZero() && !had {
-		delete(l.groups, id)
+		delete(l.groups, in)
 		return nil
 	}
 	if s.accepted.IsZero() {
 		s.accepted = at
 	}
 	s.open = false
-	l.groups[id] = s
+	l.groups[in] = s
 	return []report.Departure{{Group: s.group, After: s.accepted.Sub(l.since)}}
 }

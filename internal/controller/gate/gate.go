@@ -44,11 +44,12 @@ var premature = map[target.Reason]time.Duration{
 // Reconciler reconciles the pods that wait at gates of ours, by name.
 type Reconciler struct {
 	// Client reads from a cache with the indexes of kube.AddIndexes.
-	Client  client.Client
-	Answers *controller.Answers
-	Board   *controller.Board
-	Events  *kube.Recorder
-	Metrics *metrics.Metrics
+	Client   client.Client
+	Registry *controller.Registry
+	Answers  *controller.Answers
+	Board    *controller.Board
+	Events   *kube.Recorder
+	Metrics  *metrics.Metrics
 	// Flags are the bindings that no object declares.
 	Flags []kube.Binding
 	// Objects: TargetGroupBinding objects are watched.
@@ -123,30 +124,35 @@ func news(gate desired.Gate, answer report.Gate) bool {
 	return answer.True || string(answer.Reason) != gate.Reason || answer.Message != gate.Message
 }
 
-// answer is what to say at a gate of a pod: what a group says, or what is known of
-// the gate's binding; false if nothing is.
+// answer is what to say at a gate of a pod: what the groups of its binding say, or
+// what is known of the binding; false if nothing is.
 func (r *Reconciler) answer(ctx context.Context, namespace string, pod desired.Pod, gate string) (report.Gate, bool, error) {
-	if answer, known := r.Answers.Read(pod.UID, gate); known {
-		return answer, true, nil
-	}
-	condition, known, err := r.unplanned(ctx, namespace, gate)
-	return report.Gate{Type: gate, Condition: condition, Since: pod.ReadySince}, known, err
-}
-
-// unplanned is what to say at a gate for which no group has an answer; false if
-// nothing can be said yet, or it is for another controller to say.
-func (r *Reconciler) unplanned(ctx context.Context, namespace, gate string) (report.Condition, bool, error) {
 	ids, err := r.bindings(ctx, namespace, gate)
 	if err != nil {
-		return report.Condition{}, false, err
+		return report.Gate{}, false, err
 	}
+	if len(ids) > 0 {
+		var groups []target.ARN
+		for _, bound := range r.Registry.Meant(ids[0]) {
+			groups = append(groups, bound.Target.ARN)
+		}
+		if answer, known := r.Answers.Read(pod.UID, gate, groups); known {
+			return answer, true, nil
+		}
+	}
+	condition, known := r.unplanned(ids, gate)
+	return report.Gate{Type: gate, Condition: condition, Since: pod.ReadySince}, known, nil
+}
+
+// unplanned is what to say at a gate of some bindings for which a group has no answer;
+// false if nothing can be said yet, or it is for another controller to say.
+func (r *Reconciler) unplanned(ids []desired.BindingID, gate string) (report.Condition, bool) {
 	if len(ids) == 0 {
 		mine := r.Objects && v1beta1.IsObjectReadinessGate(corev1.PodConditionType(gate))
-		return report.NoBinding(), mine, nil
+		return report.NoBinding(), mine
 	}
 	notice, _ := r.Board.Read(ids[0])
-	condition, known := report.Unplanned(notice.Report.Ready)
-	return condition, known, nil
+	return report.Unplanned(notice.Report.Ready)
 }
 
 // bindings lists the bindings that a gate belongs to: one at most, as names go.

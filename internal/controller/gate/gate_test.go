@@ -15,6 +15,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/metrics"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/report"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
@@ -61,8 +62,12 @@ func rig(waited time.Duration) (*Reconciler, *stale) {
 			{Type: corev1.ContainersReady, Status: corev1.ConditionTrue, LastTransitionTime: since},
 		}},
 	}}
+	web := kube.Binding{ID: desired.BindingID{Namespace: "shop", Name: "web"}}
+	registry := controller.NewRegistry()
+	registry.Bind(web.ID, controller.Bound{Binding: web, Target: target.Group{ARN: target.ARN{Name: "g"}}})
 	return &Reconciler{
-		Client: s, Answers: controller.NewAnswers(), Board: controller.NewBoard(), Metrics: metrics.New(prometheus.NewRegistry()),
+		Client: s, Registry: registry, Answers: controller.NewAnswers(), Board: controller.NewBoard(),
+		Metrics: metrics.New(prometheus.NewRegistry()), Flags: []kube.Binding{web},
 	}, s
 }
 

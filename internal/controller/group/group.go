@@ -42,6 +42,8 @@ type Reconciler struct {
 	WakeGates func(context.Context, desired.BindingID)
 	// Leaving is told of pods that a round found to leave, or to have left.
 	Leaving func(desired.PodRef)
+	// Freed is told of bindings that have nothing left in a group that they no longer mean.
+	Freed func(desired.BindingID)
 	// Lost is told of bindings whose group proved not to exist.
 	Lost func(controller.Bound)
 	// Sweep is how often an unchanged group is looked at for drift.
@@ -160,7 +162,7 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 	}
 	for i, binding := range bindings {
 		if !round.Known {
-			reports[i] = r.unknown(reports[i], round)
+			reports[i] = r.unknown(reports[i], group.ARN, round)
 		}
 		reports[i].Ready.Message = named(binding, reports[i].Ready)
 		notice := controller.Notice{Report: reports[i], Group: group, Finished: finished(binding, round)}
@@ -173,6 +175,9 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 		}
 		if gone(round) {
 			r.Lost(binding)
+		}
+		if binding.Left && notice.Finished {
+			r.Freed(binding.ID)
 		}
 	}
 }
@@ -192,8 +197,8 @@ func named(binding controller.Bound, ready report.Condition) string {
 
 // unknown reports on a binding while its group could not be listed: what was last
 // known stays, with why nothing newer is.
-func (r *Reconciler) unknown(current report.Binding, round elb.Round) report.Binding {
-	previous, _ := r.Board.Read(current.ID)
+func (r *Reconciler) unknown(current report.Binding, group target.ARN, round elb.Round) report.Binding {
+	previous, _ := r.Board.ReadIn(current.ID, group)
 	previous.Report.ID = current.ID
 	if len(round.Outcome.Failures) == 0 {
 		return report.Failed(previous.Report, target.Syncing, "the target group is being listed")
@@ -201,9 +206,10 @@ func (r *Reconciler) unknown(current report.Binding, round elb.Round) report.Bin
 	return report.Failed(previous.Report, current.Ready.Reason, current.Ready.Message)
 }
 
-// finished tells whether nothing of a binding that is being deleted is left to do.
+// finished tells whether nothing of a binding that is being deleted, or has left the
+// group, is left to do.
 func finished(binding controller.Bound, round elb.Round) bool {
-	if !binding.Deleting {
+	if !binding.Deleting && !binding.Left {
 		return false
 	}
 	leaving := slices.ContainsFunc(round.Plan.Deregister, func(c plan.Change) bool {

@@ -91,8 +91,8 @@ func (r *Reconciler) draining(ctx context.Context, tgb *v1beta1.TargetGroupBindi
 		r.tell(ctx, tgb, target.DrainImageUnknown,
 			"spec.drain.mode is Hold, but the image of tgc is not known, so that pods get Sleep: start the controller with --drain-image")
 	}
-	group, delay, again := r.group(ctx, tgb, &settings)
-	into.Drain = kube.DrainStatus(drain.Of(settings, group))
+	times, delay, again := r.times(ctx, tgb, settings)
+	into.Drain = kube.DrainStatus(times)
 	if into.Drain == nil {
 		return again
 	}
@@ -103,25 +103,44 @@ func (r *Reconciler) draining(ctx context.Context, tgb *v1beta1.TargetGroupBindi
 	return again
 }
 
-// group tells what is known of a binding's group, the deregistration delay that the
-// status is to remember, and when to look again. What is not known yet, as after a
-// start, is taken from what the status remembers.
-func (r *Reconciler) group(ctx context.Context, tgb *v1beta1.TargetGroupBinding, settings *drain.Settings) (drain.Group, *int32, time.Duration) {
+// times tells the longest times that any group of a binding asks for, the
+// deregistration delay that the status is to remember with them, and when to look
+// again. What is not known yet, as after a start, is taken from what the status
+// remembers.
+func (r *Reconciler) times(ctx context.Context, tgb *v1beta1.TargetGroupBinding, settings drain.Settings) (drain.Times, *int32, time.Duration) {
 	var remembered *int32
 	if tgb.Status.Drain != nil {
 		remembered = tgb.Status.Drain.DeregistrationDelaySeconds
 	}
-	if settings.Hold != nil {
-		return drain.Group{}, nil, 0
-	}
-	bound, filed := r.Registry.Get(desired.BindingID{Namespace: tgb.Namespace, Name: tgb.Name})
-	if !filed {
+	bounds := r.Registry.Meant(idOf(tgb))
+	switch {
+	case settings.Hold != nil:
+		return drain.Of(settings, drain.Group{}), nil, 0
+	case len(bounds) == 0:
 		if remembered != nil {
 			settings.Hold = kube.Seconds(&tgb.Status.Drain.HoldSeconds)
 		}
-		return drain.Group{}, remembered, 0
+		return drain.Of(settings, drain.Group{}), remembered, 0
 	}
-	if tgb.Status.TargetGroupARN != bound.Target.ARN.String() {
+	var longest drain.Times
+	var again time.Duration
+	delay := remembered
+	for i, bound := range bounds {
+		group, told, next := r.group(ctx, tgb, bound, remembered)
+		if times := drain.Of(settings, group); i == 0 || times.Hold > longest.Hold {
+			longest, delay = times, told
+		}
+		if again == 0 || next > 0 && next < again {
+			again = next
+		}
+	}
+	return longest, delay, again
+}
+
+// group tells what is known of one group of a binding, the deregistration delay, and
+// when to look again.
+func (r *Reconciler) group(ctx context.Context, tgb *v1beta1.TargetGroupBinding, bound controller.Bound, remembered *int32) (drain.Group, *int32, time.Duration) {
+	if len(bound.Tags) == 0 && tgb.Status.TargetGroupARN != bound.Target.ARN.String() {
 		remembered = nil // it was of another group
 	}
 	delay, due := r.delaysOf(bound.Account).Look(ctx, bound.Target.ARN)

@@ -83,12 +83,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, id desired.BindingID) (recon
 		err = kube.WriteInjection(ctx, r.Client, &tgb, *injection)
 	}
 	if posted {
-		err = errors.Join(err, kube.WriteStatus(ctx, r.Client, &tgb, kube.StatusOf(&tgb, notice.Report, notice.Group)))
+		err = errors.Join(err, kube.WriteStatus(ctx, r.Client, &tgb, statusOf(&tgb, notice)))
 	}
 	if apierrors.IsNotFound(err) {
 		return reconcile.Result{}, nil
 	}
 	return reconcile.Result{}, err
+}
+
+func statusOf(tgb *v1beta1.TargetGroupBinding, notice controller.Notice) v1beta1.TargetGroupBindingStatus {
+	if notice.Several {
+		return kube.StatusOfAll(tgb, notice.Report, notice.Groups)
+	}
+	return kube.StatusOf(tgb, notice.Report, notice.Group)
 }
 
 // letGo removes the finalizer, so that the object disappears.
