@@ -227,14 +227,13 @@ func judge(binding Binding, endpoint Endpoint) Candidate {
 
 // judgePod decides by the pod itself, whose news travel faster than its slice's.
 func (c *Candidate) judgePod(pod Pod, binding Binding) {
-	if pod.terminating() {
-		c.Since, c.ServesUntil = pod.Deleted, pod.ServesUntil
-	}
 	switch {
-	case pod.terminating() && pod.silentNode():
-		c.Verdict, c.Reason = Leave, target.NodeNotReady
 	case pod.terminating():
+		c.Since, c.ServesUntil = pod.Deleted, pod.ServesUntil
 		c.Verdict, c.Reason = Leave, target.PodTerminating
+		if pod.silentNode() {
+			c.Reason = target.NodeNotReady
+		}
 	case pod.Finished:
 		c.Verdict, c.Reason = Leave, target.PodFinished
 	case pod.Ready:
@@ -243,7 +242,7 @@ func (c *Candidate) judgePod(pod Pod, binding Binding) {
 		c.Verdict, c.Reason, c.Since = Want, target.GatePending, pod.ReadySince
 	case pod.silentNode() && binding.NodeNotReady != LeaveSilentNode:
 		c.Verdict, c.Reason = Keep, target.NodeNotReady
-	case pod.Running && binding.Selection.runningIsEnough() && !pod.silentNode():
+	case binding.Selection.takes(pod):
 		c.Verdict, c.Reason = Want, target.PodRunning
 	default:
 		c.Verdict, c.Reason = Leave, target.PodNotReady

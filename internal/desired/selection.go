@@ -48,8 +48,11 @@ type ContainerPort struct {
 	Host uint16
 }
 
-// runningIsEnough tells whether a pod is wanted before it is ready.
-func (s *Selection) runningIsEnough() bool { return s != nil && s.RegisterAt == AtRunning }
+// takes tells whether a pod is wanted although it is not ready. Where its node fell
+// silent, its readiness counts as it does for others.
+func (s *Selection) takes(pod Pod) bool {
+	return s != nil && s.RegisterAt == AtRunning && pod.Running && !pod.silentNode()
+}
 
 // problem tells that no pod has the port of the binding, by which a misspelt name
 // shows. Without any pod there is nothing to tell it by.

@@ -1,7 +1,6 @@
 package binding
 
 import (
-	"fmt"
 	"strings"
 	"testing"
 
@@ -17,25 +16,28 @@ func arn(name string) target.ARN {
 	return target.ARN{Partition: "aws", Region: "eu-central-1", Account: "123456789012", Name: name, ID: "0123456789abcdef"}
 }
 
-// sorted sorts groups named by letters: those with the tags, that exist, that are filed,
-// that were freed, and that the status remembers. It spells out what is filed then, and
-// of which groups the status is to tell besides.
-func sorted(read int, tagged, exist, filed, freed, remembered string) string {
+// groups are named by letters: those with the tags, that exist, that are filed, that
+// were freed, and that the status remembers.
+type groups struct{ tagged, exist, filed, freed, remembered string }
+
+// sorted spells out what is filed after so many readings, and of which groups the status
+// is to tell besides.
+func (g groups) sorted(read int) string {
 	s := sorting{answer: elb.Tagged{Read: read}, find: func(arn target.ARN) (target.Group, bool) {
-		return target.Group{ARN: arn}, strings.Contains(exist, arn.Name)
+		return target.Group{ARN: arn}, strings.Contains(g.exist, arn.Name)
 	}}
-	for _, name := range tagged {
+	for _, name := range g.tagged {
 		s.answer.Groups = append(s.answer.Groups, target.Group{ARN: arn(string(name))})
 	}
 	s.binding.Remembered = map[target.ARN]target.Set{}
-	for _, name := range remembered {
+	for _, name := range g.remembered {
 		s.binding.Remembered[arn(string(name))] = target.SetOf(target.Key{Port: 80})
 	}
 	var bounds []controller.Bound
-	for _, name := range filed {
+	for _, name := range g.filed {
 		bounds = append(bounds, controller.Bound{Target: target.Group{ARN: arn(string(name))}})
 	}
-	s.sort(bounds, func(b controller.Bound) bool { return strings.Contains(freed, b.Target.ARN.Name) })
+	s.sort(bounds, func(b controller.Bound) bool { return strings.Contains(g.freed, b.Target.ARN.Name) })
 	text, told := "", map[target.ARN]bool{}
 	for _, b := range s.bounds {
 		told[b.Target.ARN] = true
@@ -57,25 +59,25 @@ func sorted(read int, tagged, exist, filed, freed, remembered string) string {
 
 func TestGroupsThatHaveTheTagsAndThatHadThem(t *testing.T) {
 	for _, c := range []struct {
-		name                                    string
-		read                                    int
-		tagged, exist, filed, freed, remembered string
-		want                                    string
+		name   string
+		read   int
+		groups groups
+		want   string
 	}{
-		{"found", 1, "ab", "abc", "", "", "", "ab"},
-		{"found again", 2, "ab", "abc", "ab", "", "ab", "ab"},
-		{"one more", 2, "abc", "abc", "ab", "", "ab", "abc"},
-		{"one lost its tags", 2, "a", "ab", "ab", "", "ab", "ab-"},
-		{"and its targets are gone", 2, "a", "ab", "ab", "b", "ab", "a"},
-		{"and it gets them again", 2, "ab", "ab", "ab", "b", "ab", "ab"},
-		{"one does not exist any more", 2, "a", "a", "ab", "", "ab", "a"},
-		{"after a start, one without the tags", 1, "a", "ab", "", "", "ab", "ab"},
-		{"after a start, for sure", 2, "a", "ab", "a", "", "ab", "ab-"},
-		{"after a start, one that is not there", 1, "a", "a", "", "", "ab", "a b"},
-		{"after a start, one that is not there for sure", 2, "a", "a", "a", "", "ab", "a"},
-		{"none", 2, "", "ab", "", "", "", ""},
+		{"found", 1, groups{"ab", "abc", "", "", ""}, "ab"},
+		{"found again", 2, groups{"ab", "abc", "ab", "", "ab"}, "ab"},
+		{"one more", 2, groups{"abc", "abc", "ab", "", "ab"}, "abc"},
+		{"one lost its tags", 2, groups{"a", "ab", "ab", "", "ab"}, "ab-"},
+		{"and its targets are gone", 2, groups{"a", "ab", "ab", "b", "ab"}, "a"},
+		{"and it gets them again", 2, groups{"ab", "ab", "ab", "b", "ab"}, "ab"},
+		{"one does not exist any more", 2, groups{"a", "a", "ab", "", "ab"}, "a"},
+		{"after a start, one without the tags", 1, groups{"a", "ab", "", "", "ab"}, "ab"},
+		{"after a start, for sure", 2, groups{"a", "ab", "a", "", "ab"}, "ab-"},
+		{"after a start, one that is not there", 1, groups{"a", "a", "", "", "ab"}, "a b"},
+		{"after a start, one that is not there for sure", 2, groups{"a", "a", "a", "", "ab"}, "a"},
+		{"none", 2, groups{"", "ab", "", "", ""}, ""},
 	} {
-		if got := sorted(c.read, c.tagged, c.exist, c.filed, c.freed, c.remembered); got != c.want {
+		if got := c.groups.sorted(c.read); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
@@ -83,7 +85,7 @@ func TestGroupsThatHaveTheTagsAndThatHadThem(t *testing.T) {
 
 // ipAddressType and vpcID choose among the groups with the tags.
 func TestGroupsAreNarrowed(t *testing.T) {
-	groups := []target.Group{
+	all := []target.Group{
 		{ARN: arn("a"), Family: target.IPv4, VPCID: "vpc-1"}, {ARN: arn("b"), Family: target.IPv6, VPCID: "vpc-1"}, {ARN: arn("c"), Family: target.IPv4, VPCID: "vpc-2"},
 	}
 	for _, c := range []struct {
@@ -91,7 +93,7 @@ func TestGroupsAreNarrowed(t *testing.T) {
 		vpc    string
 		want   int
 	}{{"", "", 3}, {target.IPv4, "", 2}, {"", "vpc-1", 2}, {target.IPv6, "vpc-2", 0}} {
-		s := sorting{binding: kube.Binding{Family: c.family, VPC: c.vpc, Tags: map[string]string{"team": "shop"}}, answer: elb.Tagged{Groups: groups}}
+		s := sorting{binding: kube.Binding{Family: c.family, VPC: c.vpc, Tags: map[string]string{"team": "shop"}}, answer: elb.Tagged{Groups: all}}
 		s.sort(nil, nil)
 		wrong := s.trouble()
 		if len(s.bounds) != c.want || (wrong.reason == target.TargetGroupNotFound) != (c.want == 0) {
@@ -117,27 +119,27 @@ func TestBehaviour08_NoGroupIsLeftOnIgnorance(t *testing.T) {
 			return text
 		}
 		read := rapid.IntRange(1, 2).Draw(t, "read")
-		tagged, exist, filed, freed, remembered := some("tagged"), some("exist"), some("filed"), some("freed"), some("remembered")
-		got := sorted(read, tagged, exist, filed, freed, remembered)
+		g := groups{some("tagged"), some("exist"), some("filed"), some("freed"), some("remembered")}
+		got := g.sorted(read)
 		for _, letter := range "abc" {
 			name := string(letter)
 			left := strings.Contains(got, name+"-")
-			had := strings.Contains(filed+remembered, name)
+			had := strings.Contains(g.filed+g.remembered, name)
 			switch {
 			case strings.Count(got, name) > 1:
 				t.Errorf("%q has %s twice", got, name)
-			case strings.Contains(tagged, name) && (!strings.Contains(got, name) || left):
+			case strings.Contains(g.tagged, name) && (!strings.Contains(got, name) || left):
 				t.Errorf("%q lacks %s, which has the tags", got, name)
 			case left && read < 2:
 				t.Errorf("%q has left %s after one reading", got, name)
-			case had && strings.Contains(exist, name) && !strings.Contains(freed, name) && !strings.Contains(got, name):
+			case had && strings.Contains(g.exist, name) && !strings.Contains(g.freed, name) && !strings.Contains(got, name):
 				t.Errorf("%q has forgotten %s, where targets may be", got, name)
 			}
 		}
 		if strings.Contains(got, "?") {
 			t.Errorf("%q: a group with the targets of another", got)
 		}
-		if again := fmt.Sprint(sorted(read, tagged, exist, filed, freed, remembered)); again != got {
+		if again := g.sorted(read); again != got {
 			t.Errorf("got %q and %q", got, again)
 		}
 	})
