@@ -50,7 +50,7 @@ func (w wire) do(t *testing.T, action string, fields ...string) string {
 func TestPageShowsTheWorld(t *testing.T) {
 	w := newWire(t, nil)
 	w.register(t, "10.0.0.1")
-	must(w.sim.PlantGroup(SeedGroup{SeedScope: SeedScope{Account: "210987654321", Region: "us-east-1"}, Name: "elsewhere"}))(t)
+	must(w.sim.PlantGroup(SeedGroup{SeedScope: SeedScope{Account: "210987654321", Region: "us-east-1"}, Name: "elsewhere", Tags: map[string]string{"team": "<shop>"}}))(t)
 	must(w.sim.AddFault(Fault{Kind: FaultLose, Action: "DescribeTags", Group: "web", Nth: 3, Count: 5}))(t)
 	status, page := w.browse(t, "GET", "/", nil)
 	if status != 200 {
@@ -58,7 +58,7 @@ func TestPageShowsTheWorld(t *testing.T) {
 	}
 	for _, part := range []string{
 		"10.0.0.1:80", `data-state="initial"`, "Elb.RegistrationInProgress", "elsewhere", "account 210987654321, us-east-1", w.arn,
-		"RegisterTargets</th>", "20 of 20", "5 times from no. 3 on, 5 left", "The data plane is off", "front",
+		"RegisterTargets</th>", "20 of 20", "5 times from no. 3 on, 5 left", "The data plane is off", "front", "<code>team=&lt;shop&gt;</code>",
 	} {
 		if !strings.Contains(page, part) {
 			t.Errorf("no %q in the page", part)

@@ -182,6 +182,6 @@ func TestMissingCRD(t *testing.T) {
 	})
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
-	refused(t, failed, []string{"knows no TargetGroupBinding", "install the CRD", "--service with a target group"},
+	refused(t, failed, []string{"knows no TargetGroupBinding", "install the CRD", "--service or --pod-selector with a target group"},
 		rig.ProcessOptions{Config: &rest.Config{Host: server.URL}})
 }
