@@ -212,10 +212,12 @@ func TestBehaviour37_PhasesAndPortsOfTheNode(t *testing.T) {
 func TestBehaviour07_SelectedPodsOnTheNetworkOfTheirNode(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
+	// A port of its own for each run: the pods of an earlier one may still be there.
+	port := int32(20000 + namespaces.Add(1))
 	e.deployment("web", 2, func(d *appsv1.Deployment) {
 		spec := &d.Spec.Template.Spec
 		spec.HostNetwork = true
-		spec.Containers[0].Ports[0].ContainerPort, spec.Containers[0].Ports[0].HostPort = 18180, 18180
+		spec.Containers[0].Ports[0].ContainerPort, spec.Containers[0].Ports[0].HostPort = port, port
 	})
 	e.selection("web", group)
 	e.controller()
@@ -223,7 +225,7 @@ func TestBehaviour07_SelectedPodsOnTheNetworkOfTheirNode(t *testing.T) {
 		var want []string
 		for _, pod := range e.list("web") {
 			if pod.Spec.NodeName != "" {
-				want = append(want, shared.Nodes.Node(pod.Spec.NodeName).Address().String()+":18180")
+				want = append(want, shared.Nodes.Node(pod.Spec.NodeName).Address().String()+":"+fmt.Sprint(port))
 			}
 		}
 		return same(e.registered(group), want, 2)
