@@ -74,17 +74,12 @@ func runWeb(kill context.Context, c *Container, reached func(id, pod string)) in
 		fmt.Fprintln(c.Output, err)
 		return ExitUsage
 	}
-	w := &web{container: c, options: options, reached: reached, crash: make(chan int, 1)}
+	w := &web{container: c, options: options, reached: reached, live: newLiveness(), crash: make(chan int, 1)}
 	w.ready.Store(!options.unready)
-	w.live.Store(true)
 	if options.startupDelay > 0 {
 		c.Started()
-		select {
-		case <-time.After(options.startupDelay):
-		case <-c.Terminate:
-			return ExitTerminated
-		case <-kill.Done():
-			return ExitKilled
+		if code, ended := startLate(kill, c, options.startupDelay); ended {
+			return code
 		}
 	}
 	server := &http.Server{Handler: w.routes()}
@@ -129,11 +124,12 @@ func webFlags(c *Container) (webOptions, error) {
 }
 
 type web struct {
-	container   *Container
-	options     webOptions
-	reached     func(id, pod string)
-	ready, live atomic.Bool
-	crash       chan int
+	container *Container
+	options   webOptions
+	reached   func(id, pod string)
+	ready     atomic.Bool
+	live      *liveness
+	crash     chan int
 }
 
 // serve listens on all ports, or on none.
@@ -192,13 +188,10 @@ func (w *web) wait(kill context.Context, server *http.Server) int {
 func (w *web) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", w.answer)
-	mux.HandleFunc("GET /healthz", func(rw http.ResponseWriter, _ *http.Request) {
-		verdict(rw, w.live.Load())
-	})
+	w.live.serve(mux)
 	mux.HandleFunc("GET /readyz", func(rw http.ResponseWriter, _ *http.Request) {
 		verdict(rw, w.ready.Load() && w.container.Annotation(ReadyAnnotation) != "false")
 	})
-	mux.HandleFunc("POST /lab/live", func(rw http.ResponseWriter, r *http.Request) { flip(rw, r, &w.live) })
 	mux.HandleFunc("POST /lab/ready", func(rw http.ResponseWriter, r *http.Request) { flip(rw, r, &w.ready) })
 	var once sync.Once
 	mux.HandleFunc("POST /lab/crash", func(rw http.ResponseWriter, r *http.Request) {

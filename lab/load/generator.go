@@ -14,6 +14,7 @@ type Generator struct {
 	schedule *schedule
 	record   *record
 	web      *web
+	flows    *flows
 	began    time.Time
 
 	quit func()        // send no more
@@ -49,6 +50,7 @@ func Start(ctx context.Context, o Options) (*Generator, error) {
 		schedule: newSchedule(o, targets),
 		record:   newRecord(o),
 		web:      newWeb(o),
+		flows:    newFlows(o),
 		began:    time.Now(),
 		quit:     quit,
 		done:     make(chan struct{}),
@@ -86,6 +88,7 @@ func (g *Generator) Stop() Result {
 func (g *Generator) run(sending context.Context) {
 	defer close(g.done)
 	defer g.web.close()
+	defer g.flows.close()
 	defer g.quit()
 	// What is out when sending ends still gets its time to be answered.
 	requests, abandon := context.WithCancelCause(context.WithoutCancel(sending))
@@ -147,9 +150,12 @@ func (g *Generator) exchange(requests context.Context, a arrival) {
 	ctx, cancel := context.WithTimeoutCause(requests, g.options.Timeout, errTimeout)
 	defer cancel()
 	o := outcome{arrival: a, sent: time.Since(g.began)}
-	if a.kind == Raw {
+	switch a.kind {
+	case Raw:
 		o.answer = g.options.raw(ctx, a)
-	} else {
+	case Flow:
+		o.answer = g.flows.exchange(ctx, a)
+	default:
 		o.answer = g.web.exchange(ctx, a)
 	}
 	o.ended = time.Since(g.began)

@@ -73,7 +73,7 @@ func TestAllKindsAreAnswered(t *testing.T) {
 	r := run(t, Options{
 		Targets: []string{serve(t, pod(t, "pod-a", c)), serve(t, pod(t, "pod-b", c)), "tcp://" + l.Addr().String()},
 		Rate:    2000, Duration: 300 * time.Millisecond, Arrivals: Uniform,
-		Mix:  Mix{KeepAlive: 1, New: 1, Long: 1, Slow: 1, Raw: 1},
+		Mix:  Mix{KeepAlive: 1, New: 1, Long: 1, Slow: 1, Raw: 1, Flow: 1},
 		Long: 50 * time.Millisecond, Pause: 20 * time.Millisecond, Collector: c,
 	})
 	if r.Sent != 600 || r.Answered != 600 || r.Duplicates.Count != 0 || r.Duplicates.Reached != 600 {
@@ -89,7 +89,7 @@ func TestAllKindsAreAnswered(t *testing.T) {
 			}
 		}
 	}
-	if len(r.Pods) != 3 || len(r.Kinds) != 5 || len(r.Targets) != 3 || r.Service.P50 > r.Latency.P50 {
+	if len(r.Pods) != 3 || len(r.Kinds) != 6 || len(r.Targets) != 3 || r.Service.P50 > r.Latency.P50 {
 		t.Errorf("%+v", r)
 	}
 	l.Close()
@@ -330,6 +330,76 @@ func TestRawClasses(t *testing.T) {
 			t.Errorf("%.20q is %q (%v), want %q", answer, got.class, got.err, want)
 		}
 	}
+}
+
+// A flow carries one request after the other. A server that ends says so in an answer, so
+// that nobody loses a request to the end of a kept connection; a client that finds it
+// closed without a word does.
+func TestFlowsEndInOrder(t *testing.T) {
+	for _, orderly := range []bool{true, false} {
+		l := &countedListener{Listener: listen(t)}
+		served := make(chan error, 1)
+		go func() { served <- (&Echo{Pod: "p"}).Serve(l) }()
+		o := Options{Targets: []string{"tcp://" + l.Addr().String()}, Rate: 1, Run: "r", Mix: Mix{Flow: 1}}.withDefaults()
+		targets, err := o.targets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, plan := newFlows(o), newSchedule(o, targets)
+		for i := range 20 {
+			if got := f.exchange(t.Context(), plan.next()); got.class != "" || got.reused != (i > 0) || got.from == "" {
+				t.Errorf("request %d: %+v", i, got)
+			}
+		}
+		l.Close()
+		if !orderly {
+			l.first.Close()
+		}
+		got := f.exchange(t.Context(), plan.next())
+		if (got.class == "") != orderly || !got.reused {
+			t.Errorf("orderly %t: at the end %+v", orderly, got)
+		}
+		if err := <-served; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the echo ended with %v", err)
+		}
+		if got := f.exchange(t.Context(), plan.next()); got.class != Refused || got.reused {
+			t.Errorf("after the end %+v", got)
+		}
+		f.close()
+	}
+}
+
+// countedListener keeps the first connection, and takes no other.
+type countedListener struct {
+	net.Listener
+	first net.Conn
+}
+
+func (l *countedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.first = conn
+	}
+	return conn, err
+}
+
+// A flow that was not used for long is left, since the other side may be about to close it.
+func TestFlowsThatRestedAreLeft(t *testing.T) {
+	l := listen(t)
+	go (&Echo{Pod: "p"}).Serve(l)
+	o := Options{Targets: []string{"tcp://" + l.Addr().String()}, Rate: 1, Run: "r", Mix: Mix{Flow: 1}, Idle: time.Nanosecond}.withDefaults()
+	targets, err := o.targets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, plan := newFlows(o), newSchedule(o, targets)
+	defer f.close()
+	for range 3 {
+		if got := f.exchange(t.Context(), plan.next()); got.class != "" || got.reused {
+			t.Errorf("got %+v", got)
+		}
+	}
+	l.Close()
 }
 
 func TestDuplicatesAreSeen(t *testing.T) {

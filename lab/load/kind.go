@@ -24,10 +24,13 @@ const (
 	// Raw is an exchange of [Echo]'s protocol on a TCP connection of its own, for
 	// load balancers that do not know HTTP.
 	Raw Kind = "raw"
+	// Flow is an exchange of [Echo]'s protocol on a kept TCP connection, if one is
+	// free. The server says which answer is its last.
+	Flow Kind = "flow"
 )
 
 // Kinds are all there are, in the order of reports.
-func Kinds() []Kind { return []Kind{KeepAlive, New, Long, Slow, Raw} }
+func Kinds() []Kind { return []Kind{KeepAlive, New, Long, Slow, Raw, Flow} }
 
 // Mix says how many requests are of each kind, in parts of the sum: 60, 30 and 10
 // is the same as 6, 3 and 1. Which request is of which kind is drawn, so that
@@ -123,7 +126,7 @@ const (
 
 // scheme of the targets that requests of this kind go to.
 func (k Kind) scheme() string {
-	if k == Raw {
+	if k == Raw || k == Flow {
 		return schemeTCP
 	}
 	return schemeHTTP

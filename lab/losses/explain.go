@@ -1,6 +1,7 @@
 package losses
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -18,7 +19,8 @@ type Termination struct {
 	Target string `json:"target"`
 	// Told is when its object was deleted.
 	Told time.Duration `json:"toldNs"`
-	// Deregistered is when tgc's call came to the load balancer.
+	// Deregistered is when tgc's call was answered, that of the last target group if
+	// there are several.
 	Deregistered *time.Duration `json:"deregisteredNs"`
 	// Learned is when each node of the load balancer learned of the deregistration.
 	Learned []*time.Duration `json:"learnedNs"`
@@ -32,13 +34,39 @@ type Termination struct {
 	Healthy int `json:"healthy"`
 }
 
+// Restart of a container whose pod stayed. Durations are since the load began; nil
+// stands for what did not happen before it ended.
+type Restart struct {
+	Pod    string `json:"pod"`
+	Target string `json:"target"`
+	// Ill is from when on its liveness probe failed.
+	Ill time.Duration `json:"illNs"`
+	// Signalled is when it got SIGTERM, Back when it served again.
+	Signalled *time.Duration `json:"sigtermNs"`
+	Back      *time.Duration `json:"backNs"`
+	// Deregistered is when the target was taken out meanwhile.
+	Deregistered *time.Duration `json:"deregisteredNs"`
+}
+
 // history is all that is known about pods and nodes after a run.
 type history struct {
-	began   time.Time // the load
-	nodes   []string  // where the load was sent, by number of the node
-	leavers []life
-	calls   []elbsim.Call
-	news    []dataplane.News
+	began time.Time      // the load
+	nodes []balancerNode // where the load was sent
+	lives []life         // of all pods
+	calls []elbsim.Call
+	news  []dataplane.News
+	// unwanted is while no pod was wanted.
+	unwanted window
+}
+
+// window of time; empty if it has no end.
+type window struct{ from, until time.Time }
+
+func (w window) has(t time.Time) bool { return !t.Before(w.from) && t.Before(w.until) }
+
+// leavers are the lives of the pods that were told to end.
+func (h history) leavers() []life {
+	return slices.DeleteFunc(slices.Clone(h.lives), func(p life) bool { return p.told.IsZero() })
 }
 
 // since is how long after the beginning of the load something happened; nil if it
@@ -53,7 +81,7 @@ func (h history) since(t time.Time) *time.Duration {
 
 // terminations in the order in which the pods were told to end.
 func (h history) terminations() []Termination {
-	leavers := slices.SortedFunc(slices.Values(h.leavers), func(a, b life) int { return a.told.Compare(b.told) })
+	leavers := slices.SortedFunc(slices.Values(h.leavers()), func(a, b life) int { return a.told.Compare(b.told) })
 	list := make([]Termination, 0, len(leavers))
 	for i, p := range leavers {
 		list = append(list, Termination{
@@ -61,41 +89,69 @@ func (h history) terminations() []Termination {
 			Told:         p.told.Sub(h.began),
 			Deregistered: h.since(h.deregistered(p)),
 			Learned:      h.learned(p),
-			Signalled:    h.since(p.signalled),
-			Ended:        h.since(p.ended),
-			ExitCode:     p.code,
+			Signalled:    h.since(p.last().signalled),
+			Ended:        h.since(p.last().ended),
+			ExitCode:     p.last().code,
 			Healthy:      h.healthy(p.told, leavers[:i+1]),
 		})
 	}
 	return list
 }
 
-// deregistered is when the first call that took a pod out came in.
-func (h history) deregistered(p life) time.Time {
+// restarts of containers whose liveness probes were made to fail.
+func (h history) restarts() []Restart {
+	list := []Restart{}
+	for _, p := range h.lives {
+		if p.ill.IsZero() {
+			continue
+		}
+		r := Restart{Pod: p.pod, Target: p.target, Ill: p.ill.Sub(h.began), Deregistered: h.since(h.deregistered(p))}
+		if first := p.runs[0]; first.signalled.After(p.ill) {
+			r.Signalled = h.since(first.signalled)
+		}
+		if len(p.runs) > 1 {
+			r.Back = h.since(p.runs[1].started)
+		}
+		list = append(list, r)
+	}
+	slices.SortFunc(list, func(a, b Restart) int { return cmp.Compare(a.Ill, b.Ill) })
+	return list
+}
+
+// deregistered is when the last of the groups that let go of a pod did so: by the first
+// call of each that took it out and was carried out.
+func (h history) deregistered(p life) (last time.Time) {
+	done := map[string]bool{} // by group
 	for _, call := range h.calls {
-		if call.Action == "DeregisterTargets" && call.Applied && slices.Contains(call.Targets, p.target) {
-			return call.Received
+		if call.Action == "DeregisterTargets" && call.Applied && !done[call.Group] && slices.Contains(call.Targets, p.target) {
+			done[call.Group], last = true, call.Answered
 		}
 	}
-	return time.Time{}
+	return last
 }
 
 // learned is when each node learned that a pod's target drains or is gone.
 func (h history) learned(p life) []*time.Duration {
 	learned := make([]*time.Duration, len(h.nodes))
 	for _, n := range h.news {
-		if n.Target == p.target && (n.State == target.Draining || n.State == "") && learned[n.Node] == nil {
-			learned[n.Node] = h.since(n.At)
+		i := h.node(n.LoadBalancer, n.Node)
+		if n.Target == p.target && (n.State == target.Draining || n.State == "") && learned[i] == nil {
+			learned[i] = h.since(n.At)
 		}
 	}
 	return learned
+}
+
+// node is the number of a load balancer's node among all.
+func (h history) node(balancer string, index int) int {
+	return slices.IndexFunc(h.nodes, func(n balancerNode) bool { return n.is(balancer, index) })
 }
 
 // healthy is how many healthy targets besides those that leave the node knows of
 // that knows of the fewest.
 func (h history) healthy(at time.Time, leaving []life) int {
 	counts := make([]int, 0, len(h.nodes))
-	for _, known := range knowledge(h.news, len(h.nodes), at) {
+	for _, known := range knowledge(h.news, h.nodes, at) {
 		count := 0
 		for address, state := range known {
 			leaves := slices.ContainsFunc(leaving, func(p life) bool { return p.target == address })
@@ -112,14 +168,16 @@ func (h history) healthy(at time.Time, leaving []life) int {
 // in nanoseconds.
 type Fate struct {
 	ID string `json:"id"`
-	// Explained tells that it was sent to a pod that was told to end, by a node that
-	// had not learned of it.
+	// Explained tells that the end of pods, or the restart of a container, is why.
 	Explained bool `json:"explained"`
+	// Excused tells that it does not count: no pod was wanted, and the load balancer
+	// said that there is none.
+	Excused bool `json:"excused,omitempty"`
 	// Words tell the same to people, or why not.
 	Words string `json:"words"`
 
 	// The rest is from the access log; zero if it is not in there.
-	Node    int               `json:"node"` // from 0
+	Node    int               `json:"node"` // from 0, over all load balancers
 	Target  string            `json:"target,omitempty"`
 	Outcome dataplane.Outcome `json:"outcome,omitempty"`
 	Status  int               `json:"status,omitempty"`
@@ -159,10 +217,18 @@ func (h history) match(losses []load.Loss, entries []dataplane.Entry) map[string
 	return found
 }
 
-// carried tells whether a flow may have carried a request.
+// carried tells whether a flow may have carried a request: they were there at the same
+// time. One that carries a single request begins after that was sent; of others the
+// client knows where they came from.
 func (h history) carried(flow dataplane.Entry, loss load.Loss) bool {
-	return (loss.From == "" || loss.From == flow.Client) && flow.Node == slices.Index(h.nodes, loss.Target) &&
-		!flow.At.Before(h.began.Add(loss.Sent)) && !flow.At.After(h.began.Add(loss.Ended))
+	sent, ended := h.began.Add(loss.Sent), h.began.Add(loss.Ended)
+	if loss.From != "" && loss.From != flow.Client || h.nodes[h.node(flow.LoadBalancer, flow.Node)].address != loss.Target {
+		return false
+	}
+	if loss.Reused {
+		return !flow.At.After(sent) && !flow.At.Add(flow.Nanoseconds).Before(sent)
+	}
+	return !flow.At.Before(sent) && !flow.At.After(ended)
 }
 
 // fates of lost requests.
@@ -176,17 +242,78 @@ func (h history) fates(losses []load.Loss, entries []dataplane.Entry, terminatio
 			continue
 		}
 		f := Fate{
-			ID: loss.ID, Node: e.Node, Target: e.Target, Outcome: e.Outcome, Status: e.Status, Reused: e.Reused,
-			At: e.At.Sub(h.began),
+			ID: loss.ID, Node: h.node(e.LoadBalancer, e.Node), Target: e.Target, Outcome: e.Outcome, Status: e.Status,
+			Reused: e.Reused, At: e.At.Sub(h.began),
 		}
-		f.explain(f.At+e.Nanoseconds, terminations)
+		switch {
+		case e.Outcome == dataplane.NoTarget:
+			h.explainNoTarget(&f, e.At)
+		case h.restarted(e):
+			f.Explained = true
+			f.Words = fmt.Sprintf("node %d: %s by a container that was being restarted by its liveness probe, at %s", f.Node, f.Outcome, f.Target)
+		default:
+			f.explain(f.At+e.Nanoseconds, terminations, h.unhealthy(e))
+		}
 		fates = append(fates, f)
 	}
 	return fates
 }
 
-// explain says why a request was lost that ended at some time.
-func (f *Fate) explain(ended time.Duration, terminations []Termination) {
+// explainNoTarget says why there was nobody to send to. It is explained if the node
+// knew of no target that stays, since the pods that it knew of had been told to end.
+func (h history) explainNoTarget(f *Fate, at time.Time) {
+	f.Words = fmt.Sprintf("node %d knew of no target", f.Node)
+	if h.unwanted.has(at) {
+		f.Explained, f.Excused = true, true
+		f.Words += ", while no pod was wanted"
+		return
+	}
+	var leaving []string
+	for _, p := range h.leavers() {
+		if p.told.Before(at) {
+			leaving = append(leaving, p.pod)
+		}
+	}
+	stays := false
+	for _, state := range knowledge(h.news, h.nodes, at)[f.Node] {
+		stays = stays || state != target.Draining
+	}
+	f.Explained = !stays && len(leaving) > 0
+	f.Words += fmt.Sprintf("; %d pods had been told to end", len(leaving))
+}
+
+// restarted tells whether a request met a container between its SIGTERM and when it
+// served again, in a pod that stayed.
+func (h history) restarted(e dataplane.Entry) bool {
+	if e.Outcome != dataplane.Refused && e.Outcome != dataplane.Reset {
+		return false
+	}
+	ended := e.At.Add(e.Nanoseconds)
+	for _, p := range h.lives {
+		if p.target != e.Target || !p.told.IsZero() && !p.told.After(ended) {
+			continue
+		}
+		for i, r := range p.runs {
+			down := !r.signalled.IsZero() && !r.signalled.After(ended)
+			up := i+1 < len(p.runs) && !p.runs[i+1].started.IsZero() && p.runs[i+1].started.Before(e.At)
+			if down && !up {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unhealthy tells whether the node that sent a request held its target for unhealthy when
+// it ended.
+func (h history) unhealthy(e dataplane.Entry) bool {
+	known := knowledge(h.news, h.nodes, e.At.Add(e.Nanoseconds))
+	return known[h.node(e.LoadBalancer, e.Node)][e.Target] == target.Unhealthy
+}
+
+// explain says why a request was lost that ended at some time, and whose target was held
+// for unhealthy then or not.
+func (f *Fate) explain(ended time.Duration, terminations []Termination, unhealthy bool) {
 	i := slices.IndexFunc(terminations, func(t Termination) bool { return t.Target == f.Target })
 	if i < 0 {
 		f.Words = fmt.Sprintf("node %d: %s, but the target %q is no pod that left", f.Node, f.Outcome, f.Target)
@@ -204,17 +331,22 @@ func (f *Fate) explain(ended time.Duration, terminations []Termination) {
 		f.Words += fmt.Sprintf("; the node learned of the deregistration %s", before(*learned, f.At))
 	}
 	ignorant := learned == nil || f.At <= *learned
-	f.Explained = ignorant && f.ownEnd(t, ended)
+	f.Explained = ignorant && f.ownEnd(t, ended, unhealthy)
 }
 
 // ownEnd tells whether a request that ended at some time was lost by the end of a
 // pod: it had got SIGTERM and refused or reset the connection. Where a pod is gone
-// already, on real nodes nobody is left to refuse, and there is silence.
-func (f *Fate) ownEnd(t Termination, ended time.Duration) bool {
-	if f.Outcome == dataplane.ConnectTimeout {
-		return t.Ended != nil && *t.Ended <= ended
-	}
+// already, on real nodes nobody is left to refuse, and there is silence. One that takes
+// no more connections fails its health checks, and then a Network Load Balancer cuts
+// off those that it still has.
+func (f *Fate) ownEnd(t Termination, ended time.Duration, unhealthy bool) bool {
 	leaving := t.Signalled != nil && *t.Signalled <= ended
+	switch f.Outcome {
+	case dataplane.ConnectTimeout:
+		return t.Ended != nil && *t.Ended <= ended
+	case dataplane.Cut:
+		return leaving && unhealthy
+	}
 	return leaving && (f.Outcome == dataplane.Refused || f.Outcome == dataplane.Reset)
 }
 

@@ -17,23 +17,30 @@ const (
 	newPod  = "10.1.1.3:8080"
 	other   = "10.1.2.2:8080"
 	nodeOne = "http://127.127.0.2:10080"
+	// balancerName is name, where tests have a name of their own.
+	balancerName = name
 )
 
 // play is a history in which the pod old is told to end at 100 ms, gets SIGTERM at
 // 110 ms, and is deregistered at 120 ms; node 0 learns of that at 200 ms, node 1
 // never does. The pod new is healthy to node 0 from 50 ms on, to node 1 from 150 ms.
 func play() history {
-	h := history{began: time.Now(), nodes: []string{"http://127.127.0.1:10080", nodeOne}}
+	h := history{began: time.Now(), nodes: []balancerNode{
+		{balancer: name, address: "http://127.127.0.1:10080"}, {balancer: name, index: 1, address: nodeOne},
+	}}
 	at := func(ms int) time.Time { return h.began.Add(time.Duration(ms) * time.Millisecond) }
-	h.leavers = []life{{pod: "old", target: oldPod, told: at(100), signalled: at(110), ended: at(115)}}
+	h.lives = []life{
+		{pod: "old", target: oldPod, told: at(100), runs: []run{{started: at(-500), signalled: at(110), ended: at(115)}}},
+		{pod: "other", target: other, runs: []run{{started: at(-500)}}},
+	}
 	h.calls = []elbsim.Call{
-		{Action: "DeregisterTargets", Targets: []string{oldPod}, Received: at(105), Code: "Throttling"},
-		{Action: "RegisterTargets", Targets: []string{oldPod}, Received: at(106), Applied: true},
-		{Action: "DeregisterTargets", Targets: []string{other, oldPod}, Received: at(120), Applied: true},
-		{Action: "DeregisterTargets", Targets: []string{oldPod}, Received: at(130), Applied: true},
+		{Action: "DeregisterTargets", Targets: []string{oldPod}, Answered: at(105), Code: "Throttling"},
+		{Action: "RegisterTargets", Targets: []string{oldPod}, Answered: at(106), Applied: true},
+		{Action: "DeregisterTargets", Targets: []string{other, oldPod}, Answered: at(120), Applied: true},
+		{Action: "DeregisterTargets", Targets: []string{oldPod}, Answered: at(130), Applied: true},
 	}
 	news := func(ms, node int, address string, state target.State) {
-		h.news = append(h.news, dataplane.News{At: at(ms), Node: node, Target: address, State: state})
+		h.news = append(h.news, dataplane.News{At: at(ms), LoadBalancer: name, Node: node, Target: address, State: state})
 	}
 	for node := range 2 {
 		news(-100, node, oldPod, target.Healthy)
@@ -42,6 +49,7 @@ func play() history {
 	news(40, 0, newPod, target.Initial)
 	news(50, 0, newPod, target.Healthy)
 	news(150, 1, newPod, target.Healthy)
+	news(180, 0, oldPod, target.Unhealthy)
 	news(200, 0, oldPod, target.Draining)
 	news(300, 0, oldPod, "")
 	return h
@@ -72,7 +80,7 @@ func TestTerminations(t *testing.T) {
 	if got.Healthy != 1 {
 		t.Errorf("%d healthy pods at the least, want 1: node 1 does not know of the new one", got.Healthy)
 	}
-	h.leavers[0].told = h.began.Add(160 * time.Millisecond)
+	h.lives[0].told = h.began.Add(160 * time.Millisecond)
 	if got := h.terminations()[0].Healthy; got != 2 {
 		t.Errorf("%d healthy pods at the least, want 2", got)
 	}
@@ -94,17 +102,21 @@ func TestFates(t *testing.T) {
 		"over before SIGTERM":           {func(e *dataplane.Entry) { e.At = e.At.Add(-60 * time.Millisecond) }, false, "SIGTERM 20ms later"},
 		"a node that knew":              {func(e *dataplane.Entry) { e.At = e.At.Add(51 * time.Millisecond) }, false, "learned of the deregistration 1ms before"},
 		"a pod that stayed":             {func(e *dataplane.Entry) { e.Target = other }, false, "no pod that left"},
-		"no target":                     {func(e *dataplane.Entry) { e.Target, e.Outcome = "", dataplane.NoTarget }, false, "no-target"},
+		"no target":                     {func(e *dataplane.Entry) { e.Target, e.Outcome = "", dataplane.NoTarget }, false, "knew of no target"},
 		"silence of a pod that is gone": {func(e *dataplane.Entry) { e.Outcome = dataplane.ConnectTimeout }, true, "connect-timeout by pod old"},
 		"silence of a pod that runs": {func(e *dataplane.Entry) {
 			e.Outcome, e.At = dataplane.ConnectTimeout, e.At.Add(-39*time.Millisecond)
 		}, false, "connect-timeout by pod old"},
+		"cut off": {func(e *dataplane.Entry) { e.Outcome = dataplane.Cut }, false, "cut by pod old"},
+		"cut off as unhealthy": {func(e *dataplane.Entry) {
+			e.Outcome, e.Nanoseconds = dataplane.Cut, 40*time.Millisecond
+		}, true, "cut by pod old"},
 		"answered, they say": {func(e *dataplane.Entry) { e.Outcome = dataplane.Forwarded }, false, "forwarded"},
 		"not in the log":     {func(e *dataplane.Entry) { e.RequestID = "r-2" }, false, "not in the load balancer's access log: no route"},
 	} {
 		h := play()
 		e := dataplane.Entry{
-			RequestID: "r-1", At: h.began.Add(150 * time.Millisecond), Target: oldPod, Outcome: dataplane.Refused, Nanoseconds: time.Millisecond,
+			RequestID: "r-1", LoadBalancer: balancerName, At: h.began.Add(150 * time.Millisecond), Target: oldPod, Outcome: dataplane.Refused, Nanoseconds: time.Millisecond,
 		}
 		test.change(&e)
 		fates := h.fates([]load.Loss{{ID: "r-1", Error: "no route"}}, []dataplane.Entry{e}, h.terminations())
@@ -123,7 +135,7 @@ func TestFlowsAreMatched(t *testing.T) {
 	h := play()
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	flow := func(seq uint64, at, node int, client string, outcome dataplane.Outcome) dataplane.Entry {
-		return dataplane.Entry{Seq: seq, At: h.began.Add(ms(at)), Node: node, Client: client, Outcome: outcome}
+		return dataplane.Entry{Seq: seq, LoadBalancer: name, At: h.began.Add(ms(at)), Node: node, Client: client, Outcome: outcome}
 	}
 	entries := []dataplane.Entry{
 		flow(1, 15, 0, "c:1", dataplane.Refused), // another node
@@ -151,12 +163,18 @@ func TestFlowsAreMatched(t *testing.T) {
 
 func TestJudge(t *testing.T) {
 	good := func(lost int) Report {
-		r := Report{Terminations: make([]Termination, 4)}
+		r := Report{Terminations: make([]Termination, 4), Timing: Timing{Hold: 8}}
 		r.Load = load.Result{Sent: 1000, Lost: lost, Classes: map[load.Class]int{}, Duplicates: &load.Duplicates{}}
 		for range lost {
 			r.Fates = append(r.Fates, Fate{ID: "r-1", Explained: true})
 		}
 		return r
+	}
+	at := func(d time.Duration) *time.Duration { return &d }
+	restart := func(signalled, back *time.Duration) func(*Report) {
+		return func(r *Report) {
+			r.Restarts = []Restart{{Pod: "one", Ill: time.Second, Signalled: signalled, Back: back}}
+		}
 	}
 	for name, test := range map[string]struct {
 		strategy string
@@ -166,20 +184,120 @@ func TestJudge(t *testing.T) {
 	}{
 		"losses without protection":    {"none", 7, func(*Report) {}, ""},
 		"no losses with it":            {"sleep", 0, func(*Report) {}, ""},
-		"no losses without protection": {"none", 0, func(*Report) {}, "nothing was lost without protection"},
+		"no losses without protection": {"none", 0, func(*Report) {}, "nothing was lost although"},
 		"losses in spite of it":        {"sleep", 7, func(*Report) {}, "7 requests were lost in spite"},
-		"an unexplained loss":          {"none", 7, func(r *Report) { r.Fates[3].Explained = false }, "1 of 7 lost requests are not explained"},
-		"a duplicate":                  {"none", 7, func(r *Report) { r.Load.Duplicates.Count = 1 }, "more than once"},
-		"a request not sent":           {"none", 7, func(r *Report) { r.Load.Punctuality.Skipped = 1 }, "could not send 1"},
-		"no port for a request":        {"none", 7, func(r *Report) { r.Load.Classes[load.Local] = 2 }, "could not send 2"},
-		"a pod too few":                {"none", 7, func(r *Report) { r.Terminations = r.Terminations[1:] }, "3 pods were told to end, want 4"},
+		"excused losses": {"hold", 7, func(r *Report) {
+			for i := range r.Fates {
+				r.Fates[i].Excused = true
+			}
+		}, ""},
+		"some excused":              {"hold", 7, func(r *Report) { r.Fates[3].Excused = true }, "6 requests were lost in spite"},
+		"an unexplained loss":       {"none", 7, func(r *Report) { r.Fates[3].Explained = false }, "1 of 7 lost requests are not explained"},
+		"a duplicate":               {"none", 7, func(r *Report) { r.Load.Duplicates.Count = 1 }, "more than once"},
+		"a request not sent":        {"none", 7, func(r *Report) { r.Load.Punctuality.Skipped = 1 }, "could not send 1"},
+		"no port for a request":     {"none", 7, func(r *Report) { r.Load.Classes[load.Local] = 2 }, "could not send 2"},
+		"a pod too few":             {"none", 7, func(r *Report) { r.Terminations = r.Terminations[1:] }, "3 pods were told to end, want 4"},
+		"a restart":                 {"hold", 0, restart(at(2*time.Second), at(3*time.Second)), ""},
+		"no restart":                {"hold", 0, restart(nil, nil), "was not restarted"},
+		"a restart that is held":    {"hold", 0, restart(at(9*time.Second), at(10*time.Second)), "as if the pod were held"},
+		"a restart that is delayed": {"sleep", 0, restart(at(20*time.Second), at(21*time.Second)), ""},
 	} {
-		i := slices.IndexFunc(Strategies(), func(s Strategy) bool { return s.Name == test.strategy })
-		c := Case{Strategy: Strategies()[i], Scenario: Scenarios()[0]}
+		c := caseOf(t, test.strategy, "rolling-update", "ALB", "normal")
 		r := good(test.lost)
 		test.change(&r)
-		if got := c.judge(r); test.want == "" && got != "" || !strings.Contains(got, test.want) {
+		r.count()
+		if got := c.judge(r, 4); test.want == "" && got != "" || !strings.Contains(got, test.want) {
 			t.Errorf("%s: got %q, want %q", name, got, test.want)
 		}
+	}
+}
+
+// A load balancer that has nobody to send to says so. That is explained by pods that left
+// if the node knew of none that stays, and excused while no pod was wanted.
+func TestNoTargetIsExplained(t *testing.T) {
+	for name, test := range map[string]struct {
+		at                 int // ms
+		change             func(*history)
+		explained, excused bool
+	}{
+		"others are there":    {at: 250},
+		"others leave":        {at: 250, change: alone, explained: true},
+		"before anybody left": {at: 50, change: alone},
+		"still registered":    {at: 150, change: alone},
+		"no pod is wanted": {at: 250, explained: true, excused: true, change: func(h *history) {
+			h.unwanted = window{h.began.Add(200 * time.Millisecond), h.began.Add(300 * time.Millisecond)}
+		}},
+		"pods are wanted again": {at: 350, change: func(h *history) {
+			h.unwanted = window{h.began.Add(200 * time.Millisecond), h.began.Add(300 * time.Millisecond)}
+		}},
+	} {
+		h := play()
+		if test.change != nil {
+			test.change(&h)
+		}
+		e := dataplane.Entry{
+			RequestID: "r-1", LoadBalancer: balancerName, At: h.began.Add(time.Duration(test.at) * time.Millisecond), Outcome: dataplane.NoTarget,
+		}
+		f := h.fates([]load.Loss{{ID: "r-1"}}, []dataplane.Entry{e}, h.terminations())[0]
+		if f.Explained != test.explained || f.Excused != test.excused {
+			t.Errorf("%s: got %+v", name, f)
+		}
+	}
+}
+
+// alone makes node 0 know of nobody but the pod that leaves.
+func alone(h *history) {
+	h.news = slices.DeleteFunc(h.news, func(n dataplane.News) bool { return n.Target != oldPod })
+}
+
+// A pod that stays loses requests while its container is restarted, and at no other time.
+func TestRestartsExplain(t *testing.T) {
+	for name, test := range map[string]struct {
+		at        int // ms
+		outcome   dataplane.Outcome
+		explained bool
+	}{
+		"amid it":     {150, dataplane.Refused, true},
+		"at SIGTERM":  {139, dataplane.Reset, true},
+		"before it":   {120, dataplane.Refused, false},
+		"after it":    {170, dataplane.Refused, false},
+		"of its own":  {150, dataplane.ResponseTimeout, false},
+		"no such pod": {150, dataplane.NoTarget, false},
+	} {
+		h := play()
+		at := func(ms int) time.Time { return h.began.Add(time.Duration(ms) * time.Millisecond) }
+		stays := &h.lives[1]
+		stays.ill = at(130)
+		stays.runs[0].signalled, stays.runs[0].ended = at(140), at(145)
+		stays.runs = append(stays.runs, run{started: at(160)})
+		e := dataplane.Entry{
+			RequestID: "r-1", LoadBalancer: balancerName, At: at(test.at), Target: other, Outcome: test.outcome, Nanoseconds: 2 * time.Millisecond,
+		}
+		if f := h.fates([]load.Loss{{ID: "r-1"}}, []dataplane.Entry{e}, h.terminations())[0]; f.Explained != test.explained {
+			t.Errorf("%s: got %+v", name, f)
+		}
+		restarts := h.restarts()
+		if len(restarts) != 1 || restarts[0].Pod != "other" || restarts[0].Ill != 130*time.Millisecond ||
+			*restarts[0].Signalled != 140*time.Millisecond || *restarts[0].Back != 160*time.Millisecond {
+			t.Errorf("%s: got %+v", name, restarts)
+		}
+	}
+}
+
+// A kept flow that fails carried the request that its client sent last.
+func TestKeptFlowsAreMatched(t *testing.T) {
+	h := play()
+	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	entries := []dataplane.Entry{
+		{Seq: 1, LoadBalancer: name, Node: 1, Client: "c:1", At: h.began, Nanoseconds: ms(200), Outcome: dataplane.Reset},
+		{Seq: 2, LoadBalancer: name, Node: 1, Client: "c:2", At: h.began, Nanoseconds: ms(100), Outcome: dataplane.Reset},
+	}
+	losses := []load.Loss{
+		{ID: "r-1", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:1", Reused: true},
+		{ID: "r-2", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:2", Reused: true}, // it was over before
+	}
+	found := h.match(losses, entries)
+	if len(found) != 1 || found["r-1"].Seq != 1 {
+		t.Errorf("got %+v", found)
 	}
 }

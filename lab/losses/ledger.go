@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
@@ -23,9 +23,24 @@ import (
 type life struct {
 	pod, target string
 	told        time.Time // by the deletion of its object, as a watch shows it
-	signalled   time.Time // by SIGTERM
-	ended       time.Time
-	code        int // of its exit
+	ill         time.Time // since when its liveness probe is made to fail
+	runs        []run     // of its container
+}
+
+// run of a container.
+type run struct {
+	started   time.Time // when it began to serve
+	signalled time.Time // by SIGTERM
+	ended     time.Time
+	code      int // of its exit
+}
+
+// last run; one of which nothing is known if there was none.
+func (p *life) last() *run {
+	if len(p.runs) == 0 {
+		p.runs = append(p.runs, run{})
+	}
+	return &p.runs[len(p.runs)-1]
 }
 
 // ledger keeps what happens to pods and what the load balancer's nodes learn.
@@ -42,21 +57,28 @@ func newLedger() *ledger { return &ledger{lives: map[string]*life{}} }
 // before the program hears of it.
 func (l *ledger) attend(program app.App) app.App {
 	return func(kill context.Context, c *app.Container) int {
-		l.note(c.Pod, func(p *life) { p.target = net.JoinHostPort(c.Address.String(), strconv.Itoa(podPort)) })
+		l.note(c.Pod, func(p *life) {
+			p.target = net.JoinHostPort(c.Address.String(), strconv.Itoa(podPort))
+			p.runs = append(p.runs, run{})
+		})
 		terminate, ended := make(chan struct{}), make(chan struct{})
 		defer close(ended)
 		go func() {
 			select {
 			case <-c.Terminate:
-				l.note(c.Pod, func(p *life) { p.signalled = time.Now() })
+				l.note(c.Pod, func(p *life) { p.last().signalled = time.Now() })
 				close(terminate)
 			case <-ended:
 			}
 		}()
 		attended := *c
 		attended.Terminate = terminate
+		attended.Started = func() {
+			l.note(c.Pod, func(p *life) { p.last().started = time.Now() })
+			c.Started()
+		}
 		code := program(kill, &attended)
-		l.note(c.Pod, func(p *life) { p.ended, p.code = time.Now(), code })
+		l.note(c.Pod, func(p *life) { p.last().ended, p.last().code = time.Now(), code })
 		return code
 	}
 }
@@ -82,11 +104,11 @@ func (l *ledger) hear(n dataplane.News) {
 // watch notes when pods are told to end. On real nodes it also reads what their
 // containers say of themselves, since nobody attends them there. The function it
 // gives ends it.
-func (l *ledger) watch(ctx context.Context, client kubernetes.Interface, realNodes bool) (stop func()) {
+func (l *ledger) watch(ctx context.Context, client kubernetes.Interface, namespace string, realNodes bool) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
 	var reading sync.WaitGroup
-	read := map[types.UID]bool{}
+	read := map[string]bool{} // by container, each anew when it was restarted
 	see := func(object any) {
 		pod, is := object.(*corev1.Pod)
 		if !is {
@@ -100,10 +122,10 @@ func (l *ledger) watch(ctx context.Context, client kubernetes.Interface, realNod
 			})
 		}
 		// Handlers are called one after the other.
-		if realNodes && pod.Status.Phase == corev1.PodRunning && !read[pod.UID] {
-			read[pod.UID] = true
+		if container := running(pod); realNodes && container != "" && !read[container] {
+			read[container] = true
 			l.note(pod.Name, func(p *life) { p.target = net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(podPort)) })
-			reading.Go(func() { l.read(ctx, client, pod.Name) })
+			reading.Go(func() { l.read(ctx, client, namespace, pod.Name) })
 		}
 	}
 	// It fails only for informers that have been stopped.
@@ -118,10 +140,20 @@ func (l *ledger) watch(ctx context.Context, client kubernetes.Interface, realNod
 	}
 }
 
+// running is the id of a pod's container that runs; empty if none does.
+func running(pod *corev1.Pod) string {
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.Name == name && c.State.Running != nil {
+			return c.ContainerID
+		}
+	}
+	return ""
+}
+
 // read takes notes of a real container to its end. What cannot be read is missing in
 // the report, which says so of losses that it leaves unexplained.
-func (l *ledger) read(ctx context.Context, client kubernetes.Interface, pod string) {
-	stream, err := client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Follow: true}).Stream(ctx)
+func (l *ledger) read(ctx context.Context, client kubernetes.Interface, namespace, pod string) {
+	stream, err := client.CoreV1().Pods(namespace).GetLogs(pod, &corev1.PodLogOptions{Container: name, Follow: true}).Stream(ctx)
 	if err != nil {
 		return
 	}
@@ -130,30 +162,56 @@ func (l *ledger) read(ctx context.Context, client kubernetes.Interface, pod stri
 		note, is := app.ParseNote(lines.Bytes())
 		switch {
 		case !is:
+		case note.Event == app.Started:
+			l.note(pod, func(p *life) { p.runs = append(p.runs, run{started: note.At}) })
 		case note.Event == app.Terminated:
-			l.note(pod, func(p *life) { p.signalled = note.At })
+			l.note(pod, func(p *life) { p.last().signalled = note.At })
 		case note.Event == app.Exited:
-			l.note(pod, func(p *life) { p.ended, p.code = note.At, note.Code })
+			l.note(pod, func(p *life) { p.last().ended, p.last().code = note.At, note.Code })
 		}
 	}
 }
 
-// leavers are the lives of the pods that were told to end.
-func (l *ledger) leavers() []life {
+// all lives of pods.
+func (l *ledger) all() []life {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var leavers []life
+	var all []life
 	for _, p := range l.lives {
-		leaver := *p
-		// A watch may be slower than the node.
-		if s := leaver.signalled; !s.IsZero() && (leaver.told.IsZero() || s.Before(leaver.told)) {
-			leaver.told = s
+		copied := *p
+		copied.runs = slices.Clone(p.runs)
+		all = append(all, copied)
+	}
+	return all
+}
+
+// leavers are the lives of the pods that were told to end.
+func (l *ledger) leavers() []life {
+	var leavers []life
+	for _, p := range l.all() {
+		// A watch may be slower than the node. A container that is restarted gets
+		// SIGTERM too, but is not the last.
+		s := p.last().signalled
+		if !p.told.IsZero() && !s.IsZero() && s.Before(p.told) {
+			p.told = s
 		}
-		if !leaver.told.IsZero() {
-			leavers = append(leavers, leaver)
+		if !p.told.IsZero() {
+			leavers = append(leavers, p)
 		}
 	}
 	return leavers
+}
+
+// runs is how many times the container of a pod has begun to serve.
+func (l *ledger) runs(pod string) (served int) {
+	for _, p := range l.all() {
+		for _, r := range p.runs {
+			if p.pod == pod && !r.started.IsZero() {
+				served++
+			}
+		}
+	}
+	return served
 }
 
 // allNews is what nodes have learned, in order.
@@ -163,20 +221,33 @@ func (l *ledger) allNews() []dataplane.News {
 	return append([]dataplane.News{}, l.news...)
 }
 
-// knowledge is what each of so many nodes knows at a moment: the states of
-// targets by address. What is gone is left out.
-func knowledge(news []dataplane.News, nodes int, at time.Time) []map[string]target.State {
-	known := make([]map[string]target.State, nodes)
+// balancerNode is one node of a load balancer.
+type balancerNode struct {
+	balancer string // name
+	index    int    // of the load balancer's, from 0
+	address  string // where load is sent
+}
+
+// is tells whether a load balancer's node of that index is meant.
+func (n balancerNode) is(balancer string, index int) bool {
+	return n.balancer == balancer && n.index == index
+}
+
+// knowledge is what each node knows at a moment: the states of targets by address.
+// What is gone is left out.
+func knowledge(news []dataplane.News, nodes []balancerNode, at time.Time) []map[string]target.State {
+	known := make([]map[string]target.State, len(nodes))
 	for i := range known {
 		known[i] = map[string]target.State{}
 	}
 	for _, n := range news {
+		i := slices.IndexFunc(nodes, func(node balancerNode) bool { return node.is(n.LoadBalancer, n.Node) })
 		switch {
 		case n.At.After(at):
 		case n.State == "":
-			delete(known[n.Node], n.Target)
+			delete(known[i], n.Target)
 		default:
-			known[n.Node][n.Target] = n.State
+			known[i][n.Target] = n.State
 		}
 	}
 	return known

@@ -1,17 +1,19 @@
 package losses
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 )
 
@@ -30,72 +32,142 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func TestRollingUpdate(t *testing.T) { testRollingUpdate(t, false) }
+func pick[T any](t *testing.T, all []T, name string, nameOf func(T) string) T {
+	t.Helper()
+	i := slices.IndexFunc(all, func(one T) bool { return nameOf(one) == name })
+	if i < 0 {
+		t.Fatalf("there is no %q", name)
+	}
+	return all[i]
+}
+
+// caseOf has these names; fast, and with a seed of its own.
+func caseOf(t *testing.T, strategy, scenario, profile, lateness string) Case {
+	t.Helper()
+	c := Case{
+		Strategy: pick(t, Strategies(), strategy, func(s Strategy) string { return s.Name }),
+		Scenario: pick(t, Scenarios(), scenario, func(s Scenario) string { return s.Name }),
+		Profile:  pick(t, Profiles(), profile, func(p Profile) string { return p.Name }),
+		Lateness: pick(t, Latenesses(), lateness, func(l Lateness) string { return l.Name }),
+		Rate:     60, Seed: 1,
+	}
+	c.Speed = c.Profile.Speed
+	if profile == "ALB" {
+		c.Speed = 20
+	}
+	return c
+}
+
+// Each scenario with tgc's Hold, which loses nothing, and without any protection, which
+// does where it must; and what lateness does to Sleep and Hold. All in one world.
+func TestScenarios(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a control plane")
+	}
+	var cases []Case
+	for _, scenario := range Scenarios() {
+		profile := "ALB"
+		if scenario.Name == "persistent" {
+			profile = "NLB" // whose connections stay with their pod
+		}
+		for _, strategy := range []string{"none", "hold"} {
+			cases = append(cases, caseOf(t, strategy, scenario.Name, profile, "normal"))
+		}
+	}
+	for _, strategy := range []string{"sleep", "hold"} {
+		cases = append(cases, caseOf(t, strategy, "surge-all", "NLB", "60s"))
+	}
+	// The longest first.
+	slices.SortStableFunc(cases, func(a, b Case) int { return cmp.Compare(b.Lateness.Of, a.Lateness.Of) })
+	reports, err := Run(t.Context(), cases, Options{Parallel: 12, Progress: t.Output()})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, c := range cases {
+		t.Run(strings.Join([]string{c.Scenario.Name, c.Strategy.Name, c.Lateness.Name}, "/"), func(t *testing.T) {
+			i := slices.IndexFunc(reports, func(r Report) bool {
+				return byCell(r) == cell{c.Strategy.Name, c.Scenario.Name, c.Profile.Name, c.Lateness.Name}
+			})
+			if i < 0 {
+				t.Fatal("there is no report")
+			}
+			checkReport(t, c, reports[i])
+		})
+	}
+}
+
+// checkReport fails if a report is not what its case claims, or lacks something.
+func checkReport(t *testing.T, c Case, r Report) {
+	t.Helper()
+	if r.Wrong != "" {
+		t.Error(r.Wrong)
+	}
+	if !r.Load.Punctuality.Kept {
+		t.Logf("the load did not keep its schedule, which does not matter for what is lost: %+v", r.Load.Punctuality)
+	}
+	if d := r.Load.Duplicates; r.Load.Answered == 0 || !r.RealNodes && (d.Count != 0 || d.Reached < r.Load.Answered) {
+		t.Errorf("%d answered, duplicates %+v", r.Load.Answered, d)
+	}
+	for _, p := range r.Terminations {
+		if p.Deregistered == nil || p.Signalled == nil || p.Ended == nil || p.ExitCode != 0 || slices.Contains(p.Learned, nil) {
+			t.Errorf("something is missing of %+v", p)
+		}
+		if late := *p.Deregistered - p.Told; c.Lateness.Of > 0 && late < c.Lateness.Of/2 {
+			t.Errorf("a deregistration was %s late, want about %s: %+v", late, c.Lateness.Of, p)
+		}
+	}
+	if c.Scenario.Probed && len(r.Restarts) != int(c.Scenario.Replicas) {
+		t.Errorf("%d containers were restarted, want %d", len(r.Restarts), c.Scenario.Replicas)
+	}
+}
 
 func TestRollingUpdateOnRealNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a control plane")
+	}
 	if unsupported != nil {
 		t.Skip(unsupported)
 	}
-	testRollingUpdate(t, true)
-}
-
-// The rig tells no protection from protection: a rolling update of two pods behind
-// an Application Load Balancer, once with each strategy.
-func testRollingUpdate(t *testing.T, realNodes bool) {
-	if testing.Short() {
-		t.Skip("starts two control planes")
-	}
-	scenario := Scenarios()[0]
-	scenario.Replicas, scenario.Ends = 2, 2
 	var cases []Case
 	for _, strategy := range Strategies() {
-		if strategy.Loopback && realNodes {
-			continue
+		c := caseOf(t, strategy.Name, "rolling-update", "ALB", "normal")
+		c.Scenario.Replicas = 2
+		if !strategy.Loopback {
+			cases = append(cases, c)
 		}
-		cases = append(cases, Case{Strategy: strategy, Scenario: scenario, Profile: Profiles()[0], Speed: 20, Rate: 200, Seed: 1, RealNodes: realNodes})
 	}
-	reports, err := Run(t.Context(), cases, t.Output())
+	reports, err := Run(t.Context(), cases, Options{RealNodes: true, Parallel: 2, Progress: t.Output()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, r := range reports {
-		if !r.Load.Punctuality.Kept {
-			t.Logf("%s: the load did not keep its schedule, which does not matter for what is lost: %+v", cases[i], r.Load.Punctuality)
-		}
-		if d := r.Load.Duplicates; r.Load.Answered == 0 || !realNodes && (d.Count != 0 || d.Reached < r.Load.Answered) {
-			t.Errorf("%s: %d answered, duplicates %+v", cases[i], r.Load.Answered, d)
-		}
-		if r.LeastHealthy() < int(scenario.Replicas) {
-			t.Logf("%s: a pod was told to end before its successor was healthy to every node, which loses nothing but capacity: %+v", cases[i], r.Terminations)
-		}
-		for _, p := range r.Terminations {
-			if p.Deregistered == nil || p.Signalled == nil || p.Ended == nil || p.ExitCode != 0 || slices.Contains(p.Learned, nil) {
-				t.Errorf("%s: something is missing of %+v", cases[i], p)
-			}
-		}
+		checkReport(t, cases[i], r)
 	}
-	classes, outcomes := []load.Class{"status-502"}, []dataplane.Outcome{dataplane.Refused, dataplane.Reset}
-	if realNodes { // nobody refuses connections to a pod that is gone
-		classes, outcomes = append(classes, "status-504"), append(outcomes, dataplane.ConnectTimeout)
-	}
-	for i, r := range reports {
-		if cases[i].Strategy.Protects {
-			if r.Load.Lost != 0 {
-				t.Errorf("%s: %+v", cases[i], r.Fates)
-			}
-			continue
-		}
-		if r.Load.Lost == 0 {
-			t.Errorf("%s: nothing was lost", cases[i])
-		}
-		for class, n := range r.Load.Classes {
-			if !slices.Contains(classes, class) {
-				t.Errorf("%s: %d lost as %s, want %v", cases[i], n, class, classes)
-			}
-		}
-		for _, f := range r.Fates {
-			if !f.Explained || !slices.Contains(outcomes, f.Outcome) {
-				t.Errorf("%s: %+v", cases[i], f)
+}
+
+// What nobody protects loses, and what is protected does not, unless deregistrations are
+// later than it covers.
+func TestClaims(t *testing.T) {
+	for _, test := range []struct {
+		scenario, strategy string
+		normal, two, sixty Claim
+	}{
+		{"rolling-update", "none", Something, Something, Something},
+		{"rolling-update", "gate", Something, Something, Something},
+		{"rolling-update", "plain-sleep", Nothing, Anything, Something},
+		{"rolling-update", "sleep", Nothing, Nothing, Something},
+		{"rolling-update", "hold", Nothing, Nothing, Nothing},
+		{"new-leader", "none", Something, Something, Something},
+		{"new-leader", "plain-sleep", Anything, Anything, Something},
+		{"new-leader", "sleep", Nothing, Nothing, Something},
+		{"new-leader", "hold", Nothing, Nothing, Nothing},
+		{"single-eviction", "plain-sleep", Anything, Anything, Anything},
+		{"single-eviction", "hold", Nothing, Nothing, Nothing},
+		{"restart-storm", "none", Anything, Anything, Anything},
+	} {
+		for lateness, want := range map[string]Claim{"normal": test.normal, "2s": test.two, "60s": test.sixty} {
+			if got := caseOf(t, test.strategy, test.scenario, "ALB", lateness).Claim(); got != want {
+				t.Errorf("%s, %s, %s: got %s, want %s", test.scenario, test.strategy, lateness, got, want)
 			}
 		}
 	}
@@ -103,19 +175,37 @@ func testRollingUpdate(t *testing.T, realNodes bool) {
 
 // A deployment of one strategy differs from that of another by its hook alone.
 func TestStrategiesDifferByTheHookAlone(t *testing.T) {
-	of := func(strategy Strategy) *stage {
-		c := Case{Strategy: strategy, Scenario: Scenarios()[0], Profile: Profiles()[0], Speed: 10}
-		return &stage{Case: c, timing: c.Profile.Timing(c.Speed)}
+	of := func(strategy string) *stage {
+		c := caseOf(t, strategy, "rolling-update", "ALB", "normal")
+		return &stage{Case: c, timing: c.Timing(), traffic: c.traffic(), namespace: "any", replicas: 4}
 	}
-	all := Strategies()
-	none, sleep := of(all[0]).deployment(), of(all[1]).deployment()
+	none, sleep := of("none").deployment(), of("plain-sleep").deployment()
 	hook := sleep.Spec.Template.Spec.Containers[0].Lifecycle
-	if hook == nil || hook.PreStop.Sleep.Seconds != of(all[1]).timing.Sleep {
+	if hook == nil || hook.PreStop.Sleep.Seconds != of("plain-sleep").timing.Sleep {
 		t.Fatalf("the hook is %v", hook)
 	}
 	sleep.Spec.Template.Spec.Containers[0].Lifecycle = nil
 	if !reflect.DeepEqual(none, sleep) {
 		t.Errorf("got\n%+v\nand\n%+v", none, sleep)
+	}
+}
+
+// Kubernetes takes at most 63 characters, for namespaces as for nodes.
+func TestNamesAreValid(t *testing.T) {
+	names := map[string]bool{}
+	for _, strategy := range Strategies() {
+		for _, scenario := range Scenarios() {
+			for _, profile := range Profiles() {
+				for _, lateness := range Latenesses() {
+					c := caseOf(t, strategy.Name, scenario.Name, profile.Name, lateness.Name)
+					c.Seed = 1_000_000
+					if wrong := validation.IsDNS1123Label(c.name() + "-2"); wrong != nil || names[c.name()] {
+						t.Errorf("%q, known %t: %v", c.name(), names[c.name()], wrong)
+					}
+					names[c.name()] = true
+				}
+			}
+		}
 	}
 }
 

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
@@ -20,12 +19,10 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
 
 const (
-	namespace = "default"
-	// name of Deployment, Service, binding, target group and load balancer.
+	// name of Deployment, Service, and the first binding and target group.
 	name = "web"
 	// keptEntries of the access log are more than any run sends.
 	keptEntries = 1_000_000
@@ -39,27 +36,53 @@ const (
 // stage is where a case takes place.
 type stage struct {
 	Case
-	timing     Timing
-	rig        *rig.Rig
-	group      target.ARN
-	controller *rig.Process
-	nodes      []string // addresses of the load balancer
-	ledger     *ledger
-	collector  *load.Collector // nil on real nodes
-	log        progress
+	timing    Timing
+	traffic   Traffic
+	namespace string
+	log       progress
+
+	venue       *venue
+	rig         *rig.Rig // of the venue
+	simulator   *elbsim.Running
+	sim         *elbsim.Sim
+	groups      []target.ARN
+	nodes       []balancerNode
+	controllers []*controller
+	own         []string // nodes
+	ledger      *ledger
+	collector   *load.Collector // nil on real nodes
+	tasks       sync.WaitGroup  // in the background, until the case's context ends
+
+	replicas int32  // that are wanted now
+	unwanted window // while none was
+}
+
+// controller is a tgc, which may have been killed.
+type controller struct {
+	*rig.Process
+	fallen atomic.Bool
+}
+
+// fell kills it, as part of the scenario.
+func (c *controller) fell() {
+	c.fallen.Store(true)
+	c.Kill()
 }
 
 // setUp brings up a stage whose Deployment is on its way. On an error nothing is
 // left.
-func setUp(ctx context.Context, c Case, log progress) (_ *stage, err error) {
-	s := &stage{Case: c, timing: c.Profile.Timing(c.Speed), ledger: newLedger(), log: log}
-	if !c.RealNodes {
+func setUp(ctx context.Context, v *venue, c Case, log progress) (*stage, error) {
+	s := &stage{
+		Case: c, timing: c.Timing(), traffic: c.traffic(), namespace: c.name(), log: log,
+		venue: v, rig: v.rig, ledger: newLedger(), replicas: c.Scenario.Replicas,
+	}
+	if !v.realNodes {
 		s.collector = load.NewCollector()
 	}
-	if s.rig, err = rig.Start(ctx, s.rigOptions()); err != nil {
-		return nil, err
-	}
-	for _, step := range []func(context.Context) error{s.makeBalancer, s.makeBinding, s.startController, s.makePods} {
+	v.open(s)
+	for _, step := range []func(context.Context) error{
+		s.makeNamespace, s.addNodes, s.makeBalancers, s.makeBindings, s.startControllers, s.makePods,
+	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.tearDown())
 		}
@@ -67,168 +90,184 @@ func setUp(ctx context.Context, c Case, log progress) (_ *stage, err error) {
 	return s, nil
 }
 
-func (s *stage) rigOptions() rig.Options {
+// tearDown ends everything but the namespace, with what is not worth the time, and
+// forgets the pods.
+func (s *stage) tearDown() error {
+	for _, c := range s.controllers {
+		c.fallen.Store(true)
+		force := time.AfterFunc(2*time.Second, c.Kill)
+		c.Stop()
+		force.Stop()
+	}
+	s.tasks.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	err := errors.Join(s.removePods(ctx), s.removeNodes(ctx))
+	if s.simulator != nil {
+		err = errors.Join(err, s.simulator.Stop())
+	}
+	s.venue.shut(s)
+	return err
+}
+
+// removePods ends all pods at once.
+func (s *stage) removePods(ctx context.Context) error {
+	deployment := s.deployment()
+	err := s.rig.API.Delete(ctx, deployment, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("remove the Deployment: %w", err)
+	}
+	for {
+		pods, err := s.list(ctx)
+		if err != nil {
+			return fmt.Errorf("remove the pods: %w", err)
+		}
+		if len(pods) == 0 {
+			return nil
+		}
+		// Those that are made meanwhile are found the next time.
+		err = s.rig.API.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(s.namespace), client.GracePeriodSeconds(0))
+		if err != nil {
+			return fmt.Errorf("remove the pods: %w", err)
+		}
+		if err := rest(ctx, glance); err != nil {
+			return fmt.Errorf("remove the pods: %w", err)
+		}
+	}
+}
+
+// ownNode is a label of nodes that one case has to itself: its namespace.
+const ownNode = "lab.targetgroupcontroller.io/case"
+
+// addNodes makes the nodes that the scenario has to itself.
+func (s *stage) addNodes(ctx context.Context) error {
+	for i := range s.Scenario.Nodes {
+		spec := node.Spec{
+			Name: fmt.Sprintf("%s-%d", s.namespace, i+1), Zone: zones()[i%len(zones())],
+			Labels: map[string]string{ownNode: s.namespace},
+		}
+		if _, err := s.rig.Add(ctx, spec); err != nil {
+			return err
+		}
+		s.own = append(s.own, spec.Name)
+	}
+	return nil
+}
+
+func (s *stage) removeNodes(ctx context.Context) (err error) {
+	for _, name := range s.own {
+		err = errors.Join(err, s.rig.Node(name).Remove(ctx))
+	}
+	return err
+}
+
+// makeBalancers makes the target groups, each with the load balancer that uses it.
+func (s *stage) makeBalancers(context.Context) (err error) {
+	if s.simulator, err = rig.StartSimulator(s.simulatorOptions()); err != nil {
+		return err
+	}
+	s.sim = s.simulator.Sim
+	for i := range max(1, s.Scenario.Groups) {
+		group, err := s.sim.PlantGroup(s.groupSeed(i))
+		if err != nil {
+			return err
+		}
+		s.groups = append(s.groups, group)
+	}
+	balancers, err := s.sim.LoadBalancers()
+	if err != nil {
+		return err
+	}
+	for _, b := range balancers {
+		for i, address := range b.Listeners[0].Nodes {
+			s.nodes = append(s.nodes, balancerNode{balancer: b.Name, index: i, address: s.Profile.scheme() + address})
+		}
+	}
+	return nil
+}
+
+func (s *stage) simulatorOptions() elbsim.Options {
 	p := &s.Profile
 	settings := elbsim.DefaultSettings()
 	settings.ALBRegistration, settings.NLBRegistration = elbsim.Duration(p.Registration), elbsim.Duration(p.Registration)
-	w := world.Options{
-		RealNodes: s.RealNodes,
-		Nodes:     3, Zones: []string{"eu-central-1a", "eu-central-1b", "eu-central-1c"},
-	}
-	if !s.RealNodes {
-		w.Fleet = node.Options{Apps: programs(s.collector, s.ledger)}
-	}
-	return rig.Options{
-		Progress: s.log.out,
-		World:    w,
-		Simulator: elbsim.Options{
-			Settings: &settings, Speed: s.Speed,
-			DataPlane: &dataplane.Options{
-				Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: p.Idle, NLBIdle: p.Idle,
-				ConnectTimeout: time.Duration(s.Speed * float64(connectTimeout)),
-				LogLimit:       keptEntries, OnNews: s.ledger.hear,
-			},
+	return elbsim.Options{
+		Settings: &settings, Speed: s.Speed,
+		DataPlane: &dataplane.Options{
+			Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: p.Idle, NLBIdle: p.Idle,
+			ConnectTimeout: time.Duration(s.Speed * float64(connectTimeout)),
+			LogLimit:       keptEntries, OnNews: s.ledger.hear,
 		},
 	}
 }
 
-// tearDown ends everything and removes all files.
-func (s *stage) tearDown() error {
-	if s.controller != nil {
-		force := time.AfterFunc(2*time.Second, s.controller.Kill)
-		defer force.Stop()
-		s.controller.Stop()
-	}
-	return s.rig.Stop()
-}
-
-// makeBalancer makes the target group with the load balancer that uses it.
-func (s *stage) makeBalancer(context.Context) (err error) {
+func (s *stage) groupSeed(i int) elbsim.SeedGroup {
 	p := s.Profile
-	s.group, err = s.rig.Sim.PlantGroup(elbsim.SeedGroup{
-		Name: name, Protocol: p.Protocol, LoadBalancer: name,
+	return elbsim.SeedGroup{
+		Name: numbered(i), Protocol: p.Protocol, LoadBalancer: numbered(i),
 		HealthCheck: elbsim.SeedCheck{
-			Protocol: p.Protocol, Interval: elbsim.Duration(checkInterval), Timeout: elbsim.Duration(checkInterval),
+			Protocol: p.Protocol, Interval: elbsim.Duration(p.CheckInterval), Timeout: elbsim.Duration(min(p.CheckInterval, maxCheckTimeout)),
 			HealthyThreshold: healthyThreshold, UnhealthyThreshold: 2,
 		},
 		Attributes: map[string]string{
 			"deregistration_delay.timeout_seconds": fmt.Sprint(seconds(p.DeregistrationDelay)),
 		},
-	})
-	if err != nil {
-		return err
 	}
-	balancers, err := s.rig.Sim.LoadBalancers()
-	if err != nil {
-		return err
-	}
-	s.nodes = balancers[0].Listeners[0].Nodes
-	return nil
 }
 
-// makeBinding makes the Service and its binding, which asks for what the strategy needs
-// of tgc.
-func (s *stage) makeBinding(ctx context.Context) error {
-	service := &corev1.Service{
-		ObjectMeta: objectMeta(),
-		Spec: corev1.ServiceSpec{
-			Selector: labels(),
-			Ports:    []corev1.ServicePort{{Name: "main", Port: 80, TargetPort: intstr.FromInt32(podPort)}},
-		},
+// maxCheckTimeout is how long a health check may take.
+const maxCheckTimeout = 5 * time.Second
+
+// numbered is the name of the i-th binding, target group and load balancer, from 0.
+func numbered(i int) string {
+	if i == 0 {
+		return name
 	}
-	binding := &v1beta1.TargetGroupBinding{
-		ObjectMeta: objectMeta(),
-		Spec: v1beta1.TargetGroupBindingSpec{
-			TargetGroupARN: s.group.String(),
-			ServiceRef:     v1beta1.ServiceReference{Name: name, Port: intstr.FromInt32(80)},
-		},
+	return fmt.Sprintf("%s-%d", name, i+1)
+}
+
+// startControllers starts tgc, and waits until the first leads, so that it is known
+// which one does.
+func (s *stage) startControllers(ctx context.Context) error {
+	args := []string{"--namespace=" + s.namespace, "--drain-image=" + rig.Image, "--leader-elect-duration=3s"}
+	if s.Scenario.Controllers < 2 {
+		return s.startController(ctx, rig.ProcessOptions{Args: args[:2]})
 	}
-	if s.Strategy.ask != nil {
-		s.Strategy.ask(&binding.Spec, s.timing)
-		if err := errors.Join(s.rig.InstallPolicy(ctx, namespace), s.rig.Deliver(ctx, namespace, namespace)); err != nil {
+	var endpoints string
+	desks := make([]string, s.Scenario.Controllers)
+	for i := range desks {
+		desks[i] = s.rig.NextDesk()
+		endpoints += "," + desks[i]
+	}
+	args = append(args, "--drain-endpoint="+endpoints[1:])
+	for _, desk := range desks {
+		if err := s.startController(ctx, rig.ProcessOptions{Args: args, Desk: desk}); err != nil {
+			return err
+		}
+		if err := s.await(ctx, "until tgc leads", s.led); err != nil {
 			return err
 		}
 	}
-	return s.create(ctx, service, binding)
-}
-
-// makePods makes the Deployment, whose pods get what the binding asks for.
-func (s *stage) makePods(ctx context.Context) error {
-	if s.Strategy.ask != nil {
-		if err := s.rig.Injected(ctx, namespace, labels()); err != nil {
-			return fmt.Errorf("wait until pods get what the binding asks for: %w", err)
-		}
-	}
-	return s.create(ctx, s.deployment())
-}
-
-func (s *stage) create(ctx context.Context, objects ...client.Object) error {
-	for _, object := range objects {
-		if err := s.rig.API.Create(ctx, object); err != nil {
-			return fmt.Errorf("make the %T: %w", object, err)
-		}
-	}
 	return nil
 }
 
-func (s *stage) startController(ctx context.Context) (err error) {
-	s.controller, err = s.rig.Controller(ctx, rig.ProcessOptions{Args: []string{
-		"--namespace=" + namespace, "--drain-image=" + rig.Image,
-	}})
+func (s *stage) startController(ctx context.Context, options rig.ProcessOptions) error {
+	options.Env = []string{"AWS_ENDPOINT_URL=" + s.simulator.Endpoint}
+	process, err := s.rig.Controller(ctx, options)
+	if err == nil {
+		s.controllers = append(s.controllers, &controller{Process: process})
+	}
 	return err
-}
-
-// deployment is the same for all strategies but for what they equip pods with.
-func (s *stage) deployment() *appsv1.Deployment {
-	none := intstr.FromInt32(0)
-	pod := corev1.PodSpec{
-		TerminationGracePeriodSeconds: &s.timing.Grace,
-		Containers: []corev1.Container{{
-			Name: name, Image: s.Profile.Image,
-			Env:   []corev1.EnvVar{{Name: "LAB_LATENCY", Value: answerTime.String()}},
-			Ports: []corev1.ContainerPort{{ContainerPort: podPort}},
-			ReadinessProbe: &corev1.Probe{
-				ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(podPort)}},
-				PeriodSeconds: 1, TimeoutSeconds: 5,
-			},
-		}},
-	}
-	if s.Strategy.equip != nil {
-		s.Strategy.equip(&pod, s.timing)
-	}
-	return &appsv1.Deployment{
-		ObjectMeta: objectMeta(),
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &s.Scenario.Replicas,
-			Selector: &metav1.LabelSelector{MatchLabels: labels()},
-			// Without readiness gates Kubernetes does not wait for the load balancer.
-			MinReadySeconds: int32(s.timing.MinReady),
-			Strategy: appsv1.DeploymentStrategy{RollingUpdate: &appsv1.RollingUpdateDeployment{
-				MaxSurge: &s.Scenario.Surge, MaxUnavailable: &none,
-			}},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels()}, Spec: pod},
-		},
-	}
-}
-
-func objectMeta() metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-
-func labels() map[string]string { return map[string]string{"app": name} }
-
-// loadTargets are the nodes of the load balancer, in the order of their numbers.
-func (s *stage) loadTargets() []string {
-	targets := make([]string, 0, len(s.nodes))
-	for _, address := range s.nodes {
-		targets = append(targets, s.Profile.scheme()+address)
-	}
-	return targets
 }
 
 // loadOptions of the requests to the load balancer.
 func (s *stage) loadOptions() load.Options {
+	targets := make([]string, 0, len(s.nodes))
+	for _, n := range s.nodes {
+		targets = append(targets, n.address)
+	}
 	return load.Options{
-		Targets: s.loadTargets(), Rate: s.Rate, Mix: s.Profile.Mix, Seed: s.Seed, Run: fmt.Sprintf("%s-%d", s.Strategy.Name, s.Seed),
-		Timeout: requestTimeout, Long: longRequest,
+		Targets: targets, Rate: s.Rate, Mix: s.traffic.Mix, Seed: s.Seed, Run: s.namespace,
+		Timeout: requestTimeout, Long: s.traffic.Long,
 		// Well below that of the load balancer, which must not close what is about to be used.
 		Idle:       clock.New(s.Speed).Timeout(s.Profile.Idle) / 3,
 		KeepLosses: keptEntries, Collector: s.collector,

@@ -1,12 +1,10 @@
 package losses
 
 import (
-	"context"
+	"math"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 )
@@ -14,12 +12,12 @@ import (
 // Strategy is how pods are protected while they leave.
 type Strategy struct {
 	Name, About string
-	// Protects says that nothing may be lost. Otherwise something must be, or the
-	// run shows nothing.
-	Protects bool
+	// Covers is how late a deregistration may be, in real time, without anything
+	// being lost. What the cluster itself takes is in it. 0: pods are not held at all.
+	Covers time.Duration
 	// equip gives a pod what the strategy consists of, in plain Kubernetes. May be nil.
 	equip func(*corev1.PodSpec, Timing)
-	// ask makes the binding ask tgc for what the strategy consists of. May be nil.
+	// ask makes a binding ask tgc for what the strategy consists of. May be nil.
 	ask func(*v1beta1.TargetGroupBindingSpec, Timing)
 	// Loopback: it needs loopback nodes, whose pods reach the controller.
 	Loopback bool
@@ -32,8 +30,12 @@ func Strategies() []Strategy {
 			Name: "none", About: "SIGTERM as soon as the pod is told to end",
 		},
 		{
-			Name: "sleep", About: "a preStop sleep, of plain Kubernetes, longer than the load balancer takes to learn",
-			Protects: true,
+			Name: "gate", About: "a readiness gate of tgc, and nothing at the end of a pod's life",
+			ask: gated,
+		},
+		{
+			Name: "plain-sleep", About: "a preStop sleep of plain Kubernetes, longer than the load balancer takes to learn; no gate",
+			Covers: clusterTakes,
 			equip: func(pod *corev1.PodSpec, t Timing) {
 				pod.Containers[0].Lifecycle = &corev1.Lifecycle{
 					PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: t.Sleep}},
@@ -41,47 +43,56 @@ func Strategies() []Strategy {
 			},
 		},
 		{
-			Name: "gate", About: "a readiness gate of tgc, and nothing at the end of a pod's life",
-			ask: func(b *v1beta1.TargetGroupBindingSpec, _ Timing) { b.ReadinessGate = v1beta1.ReadinessGateInject },
+			Name: "sleep", About: "a readiness gate and the drain mode Sleep of tgc",
+			Covers: sleepLate,
+			ask:    func(b *v1beta1.TargetGroupBindingSpec, t Timing) { drained(b, v1beta1.DrainSleep, t, t.SleepLate) },
 		},
 		{
-			Name: "hold", About: "a readiness gate and the drain mode Hold of tgc", Protects: true, Loopback: true,
-			ask: func(b *v1beta1.TargetGroupBindingSpec, t Timing) {
-				b.ReadinessGate = v1beta1.ReadinessGateInject
-				b.Drain = &v1beta1.Drain{Mode: v1beta1.DrainHold, HoldSeconds: &t.Hold, LateSeconds: &t.Late, ShutdownSeconds: &t.Shutdown}
-			},
+			Name: "hold", About: "a readiness gate and the drain mode Hold of tgc",
+			Covers: math.MaxInt64, Loopback: true,
+			ask: func(b *v1beta1.TargetGroupBindingSpec, t Timing) { drained(b, v1beta1.DrainHold, t, t.Late) },
 		},
 	}
 }
 
-// Scenario is what ends pods.
-type Scenario struct {
-	Name, About string
-	// Replicas at first and in the end.
-	Replicas int32
-	// Surge is how many more pods there may be during an update.
-	Surge intstr.IntOrString
-	// Ends is how many pods it ends.
-	Ends int
-	// begin is followed by the wait for calm.
-	begin func(context.Context, *stage) error
+func gated(b *v1beta1.TargetGroupBindingSpec, _ Timing) {
+	b.ReadinessGate = v1beta1.ReadinessGateInject
 }
 
-// Scenarios are all there are.
-func Scenarios() []Scenario {
-	return []Scenario{{
-		Name: "rolling-update", About: "every pod of a Deployment is replaced, one after the other",
-		Replicas: 4, Surge: intstr.FromInt32(1), Ends: 4,
-		begin: rollingUpdate,
-	}}
+func drained(b *v1beta1.TargetGroupBindingSpec, mode v1beta1.DrainMode, t Timing, late int32) {
+	gated(b, t)
+	b.Drain = &v1beta1.Drain{Mode: mode, HoldSeconds: &t.Hold, LateSeconds: &late, ShutdownSeconds: &t.Shutdown}
 }
 
-// rollingUpdate does what kubectl rollout restart does.
-func rollingUpdate(ctx context.Context, s *stage) error {
-	deployment := s.deployment()
-	before := client.MergeFrom(deployment.DeepCopy())
-	deployment.Spec.Template.Annotations = map[string]string{
-		"kubectl.kubernetes.io/restartedAt": time.Now().Format(time.RFC3339),
+// Claim is what must come of a case.
+type Claim string
+
+// The claims.
+const (
+	// Nothing may be lost.
+	Nothing Claim = "nothing"
+	// Something must be lost, or the case shows nothing.
+	Something Claim = "something"
+	// Anything may come of it, if it is explained.
+	Anything Claim = "anything"
+)
+
+// farTooLate is how much later than a strategy covers a deregistration has to be for
+// losses to be certain: the slowest node may be faster this time than it can be.
+const farTooLate = 10 * time.Second
+
+// Claim is what must come of the case. It follows from how late a deregistration may be
+// and how late it is, unless the scenario says otherwise.
+func (c Case) Claim() Claim {
+	if claim, own := c.Scenario.Claims[c.Strategy.Name]; own {
+		return claim
 	}
-	return s.rig.API.Patch(ctx, deployment, before)
+	late, covers := c.Lateness.Of+c.Scenario.Late+clusterTakes, c.Strategy.Covers
+	switch {
+	case late <= covers:
+		return Nothing
+	case covers == 0 || late-covers >= farTooLate:
+		return Something
+	}
+	return Anything
 }

@@ -22,6 +22,7 @@ The mix says of what kind they are, in parts of the sum:
   long       ask the server to take --long for them
   slow       stop for --pause amid sending and amid reading
   raw        over TCP without HTTP, to targets of the form tcp://host:port
+  flow       the same on a kept connection, if one is free
 
 It ends after --duration or at Ctrl-C, then waits for what is outstanding. Losses
 are data: the exit code is 0 all the same, unless --fail-on-loss is given.`
