@@ -57,6 +57,8 @@ type Wanted struct {
 	Gated []Gated
 	// Problems are the bindings that could not be understood, ordered.
 	Problems []Problem
+	// Successors tells whether pods are on their way to become targets.
+	Successors Successors
 	// HoldOthers, if not empty, is why targets that are no candidates must stay:
 	// a binding that may want them could not be understood.
 	HoldOthers target.Reason
@@ -67,8 +69,12 @@ type Wanted struct {
 func For(facts Facts) Wanted {
 	var wanted Wanted
 	var all []Candidate
+	successors := NoneComing
 	for _, binding := range facts.Bindings {
 		candidates, problem := candidatesOf(binding, facts.Family)
+		if len(candidates) > 0 {
+			successors = successors.and(successorsOf(binding, candidates))
+		}
 		all = append(all, guardEmpty(merge(candidates))...)
 		wanted.Gated = append(wanted.Gated, waiting(binding, candidates, problem)...)
 		if problem != nil {
@@ -82,6 +88,9 @@ func For(facts Facts) Wanted {
 		})
 	}
 	wanted.Candidates = merge(all)
+	if len(all) > 0 {
+		wanted.Successors = successors
+	}
 	slices.SortFunc(wanted.Gated, Gated.compare)
 	slices.SortFunc(wanted.Problems, func(a, b Problem) int { return a.Binding.Compare(b.Binding) })
 	wanted.HoldOthers = holdReason(wanted.Problems)

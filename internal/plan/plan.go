@@ -266,14 +266,24 @@ func (m *maker) mayStay(candidate desired.Candidate) {
 	if m.leaving == nil {
 		m.leaving = map[target.Key]time.Time{}
 	}
-	m.leaving[candidate.Key] = candidate.ServesUntil.Add(-m.policy.Drain)
+	until := candidate.ServesUntil.Add(-m.policy.Drain)
+	if made := candidate.Since.Add(succeeds); m.plan.Wanted.Successors == desired.NoneComing && made.Before(until) {
+		until = made
+	}
+	m.leaving[candidate.Key] = until
 }
+
+// succeeds is how long after the deletion of a pod its successor has been made, if it
+// is to have one. Kubernetes does so at once, unless its controllers are just being
+// replaced.
+const succeeds = 20 * time.Second
 
 // guardLastHealthy holds terminating targets while they are all that is healthy, at
 // the longest until each has just the time left that it needs to drain. Pods that were
 // not given this time are held only if another target is on its way; those that were
-// have it even if nothing is to be seen of another yet, as when a node has to be
-// started for it.
+// have it even if nothing is to be seen of another yet. Where pods are known from their
+// creation on, as while a node is being started for them, it is known soon that there is
+// none: then to hold would only take from a deregistration the time to be late.
 func (m *maker) guardLastHealthy() {
 	if len(m.leaving) == 0 || m.anotherIsHealthy() || m.policy.Drain == 0 && !m.anotherComes() {
 		return

@@ -315,6 +315,35 @@ func TestBehaviour03_LastHealthyTargetStaysWhileAnotherComes(t *testing.T) {
 	}
 }
 
+// A pod that nobody is made to succeed is held no longer than it takes to see that: the
+// rest of its time is for a deregistration that comes late.
+func TestBehaviour03_LastHealthyTargetLeavesIfNobodyIsMadeToSucceedIt(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		successors desired.Successors
+		deleted    time.Duration
+		serves     time.Duration
+		want       string
+		recheck    time.Time
+	}{
+		{"it is not known", desired.Unforeseen, -30 * time.Second, time.Minute, "held:1 LastHealthyTarget", t0.Add(40 * time.Second)},
+		{"one is coming", desired.Coming, -30 * time.Second, time.Minute, "held:1 LastHealthyTarget", t0.Add(40 * time.Second)},
+		{"one may be made yet", desired.NoneComing, -19 * time.Second, time.Minute, "held:1 LastHealthyTarget", t0.Add(time.Second)},
+		{"none was made", desired.NoneComing, -20 * time.Second, time.Minute, "deregister:1 PodTerminating", time.Time{}},
+		{"little time is left", desired.NoneComing, 0, 30 * time.Second, "held:1 LastHealthyTarget", t0.Add(10 * time.Second)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			leaver := candidate(1, desired.Leave, target.PodTerminating)
+			leaver.Since, leaver.ServesUntil = t0.Add(c.deleted), t0.Add(c.serves)
+			wanted := desired.Wanted{Candidates: []desired.Candidate{leaver}, Successors: c.successors}
+			p := expect(t, wanted, Observation{Targets: listed(target.Healthy, 1), Ours: keys(1)}, Policy{Drain: 20 * time.Second}, c.want)
+			if !p.Recheck.Equal(c.recheck) {
+				t.Errorf("recheck at %v, want %v", p.Recheck, c.recheck)
+			}
+		})
+	}
+}
+
 // Where bindings give pods no time to drain, only another that comes is worth it.
 func TestBehaviour03_LastHealthyTargetLeavesIfNoOtherComes(t *testing.T) {
 	leaver := candidate(1, desired.Leave, target.PodTerminating)
