@@ -92,9 +92,10 @@ const (
 	// shutdown is how long a pod may take from SIGTERM to its end.
 	shutdown = 5 * time.Second
 	// sleepLate is how late a deregistration may be, in real time, with tgc's Sleep;
-	// with Hold it is holdLate later than they are made.
+	// with Hold it is holdLate later than they are made. That is more than the 20 s
+	// after which tgc knows that a pod has no successor to wait for.
 	sleepLate = 10 * time.Second
-	holdLate  = 20 * time.Second
+	holdLate  = 30 * time.Second
 	// longRequest is how long requests of the kind [load.Long] take, answerTime
 	// how long all others.
 	longRequest = 500 * time.Millisecond

@@ -23,16 +23,16 @@ func TestTiming(t *testing.T) {
 	}{
 		// Healthy after 4 s and two checks; 6 s later known: 20 s, and 2 for the cluster. Held
 		// for the deregistration delay and 15 s, and half a second for the machine.
-		"real time": {func(*Profile) {}, 1, 0, Timing{MinReady: 22, Sleep: 43, Grace: 48, Hold: 76, SleepLate: 10, Late: 20, Shutdown: 5}},
+		"real time": {func(*Profile) {}, 1, 0, Timing{MinReady: 22, Sleep: 43, Grace: 48, Hold: 76, SleepLate: 10, Late: 30, Shutdown: 5}},
 		// 2 s + 2 s; 4.1 s + 2 s, rounded up; 7.5 s + 0.5 s. What tgc does late is late in real time.
-		"ten times as fast": {func(*Profile) {}, 10, 0, Timing{MinReady: 4, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 20, Shutdown: 5}},
-		"a minute late":     {func(*Profile) {}, 10, time.Minute, Timing{MinReady: 4, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 80, Shutdown: 5}},
+		"ten times as fast": {func(*Profile) {}, 10, 0, Timing{MinReady: 4, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 30, Shutdown: 5}},
+		"a minute late":     {func(*Profile) {}, 10, time.Minute, Timing{MinReady: 4, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 90, Shutdown: 5}},
 		"registration is learned last": {
 			func(p *Profile) { p.Delays.Register = spread(50 * time.Second) }, 10, 0,
-			Timing{MinReady: 7, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 20, Shutdown: 5},
+			Timing{MinReady: 7, Sleep: 7, Grace: 12, Hold: 8, SleepLate: 10, Late: 30, Shutdown: 5},
 		},
 		"a Network Load Balancer": {
-			func(p *Profile) { p.Protocol = "TCP" }, 60, 0, Timing{MinReady: 3, Sleep: 3, Grace: 8, Hold: 6, SleepLate: 10, Late: 20, Shutdown: 5},
+			func(p *Profile) { p.Protocol = "TCP" }, 60, 0, Timing{MinReady: 3, Sleep: 3, Grace: 8, Hold: 6, SleepLate: 10, Late: 30, Shutdown: 5},
 		},
 	} {
 		changed := p

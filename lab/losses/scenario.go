@@ -270,7 +270,7 @@ func longest(p Profile, speed float64) Traffic {
 // Answers take longer, so that there are many connections.
 func persistent(p Profile, _ float64) Traffic {
 	t := p.traffic()
-	t.Answer = longRequest
+	t.Answer = 2 * longRequest
 	t.Mix = load.Mix{load.KeepAlive: 1}
 	if p.Protocol == "TCP" {
 		t.Mix = load.Mix{load.Flow: 1}
