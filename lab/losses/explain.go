@@ -247,7 +247,7 @@ func (h history) fates(losses []load.Loss, entries []dataplane.Entry, terminatio
 		}
 		switch {
 		case e.Outcome == dataplane.NoTarget:
-			h.explainNoTarget(&f, e.At)
+			h.explainNoTarget(&f, e.At.Add(e.Nanoseconds))
 		case h.restarted(e):
 			f.Explained = true
 			f.Words = fmt.Sprintf("node %d: %s by a container that was being restarted by its liveness probe, at %s", f.Node, f.Outcome, f.Target)
@@ -259,8 +259,8 @@ func (h history) fates(losses []load.Loss, entries []dataplane.Entry, terminatio
 	return fates
 }
 
-// explainNoTarget says why there was nobody to send to. It is explained if the node
-// knew of no target that stays, since the pods that it knew of had been told to end.
+// explainNoTarget says why there was nobody to send to at a moment. It is explained if the
+// node knew of no target that stays, and had learned that pods leave.
 func (h history) explainNoTarget(f *Fate, at time.Time) {
 	f.Words = fmt.Sprintf("node %d knew of no target", f.Node)
 	if h.unwanted.has(at) {
@@ -268,22 +268,27 @@ func (h history) explainNoTarget(f *Fate, at time.Time) {
 		f.Words += ", while no pod was wanted"
 		return
 	}
-	var leaving []string
+	left := 0
 	for _, p := range h.leavers() {
-		if p.told.Before(at) {
-			leaving = append(leaving, p.pod)
+		if learned := h.learned(p)[f.Node]; learned != nil && *learned <= at.Sub(h.began) {
+			left++
 		}
 	}
 	stays := false
 	for _, state := range knowledge(h.news, h.nodes, at)[f.Node] {
 		stays = stays || state != target.Draining
 	}
-	f.Explained = !stays && len(leaving) > 0
-	f.Words += fmt.Sprintf("; %d pods had been told to end", len(leaving))
+	f.Explained = !stays && left > 0
+	f.Words += fmt.Sprintf("; it had learned of the deregistration of %d pods", left)
 }
 
+// staleFor is for how long a node, on a busy machine, may send into a kept connection that
+// the other side has closed.
+const staleFor = 2 * time.Second
+
 // restarted tells whether a request met a container between its SIGTERM and when it
-// served again, in a pod that stayed.
+// served again, in a pod that stayed, or a kept connection of one that had ended just
+// before.
 func (h history) restarted(e dataplane.Entry) bool {
 	if e.Outcome != dataplane.Refused && e.Outcome != dataplane.Reset {
 		return false
@@ -296,7 +301,8 @@ func (h history) restarted(e dataplane.Entry) bool {
 		for i, r := range p.runs {
 			down := !r.signalled.IsZero() && !r.signalled.After(ended)
 			up := i+1 < len(p.runs) && !p.runs[i+1].started.IsZero() && p.runs[i+1].started.Before(e.At)
-			if down && !up {
+			stale := e.Reused && e.Outcome == dataplane.Reset && !r.ended.IsZero() && e.At.Sub(r.ended) < staleFor
+			if down && (!up || stale) {
 				return true
 			}
 		}

@@ -255,14 +255,18 @@ func TestRestartsExplain(t *testing.T) {
 	for name, test := range map[string]struct {
 		at        int // ms
 		outcome   dataplane.Outcome
+		reused    bool
 		explained bool
 	}{
-		"amid it":     {150, dataplane.Refused, true},
-		"at SIGTERM":  {139, dataplane.Reset, true},
-		"before it":   {120, dataplane.Refused, false},
-		"after it":    {170, dataplane.Refused, false},
-		"of its own":  {150, dataplane.ResponseTimeout, false},
-		"no such pod": {150, dataplane.NoTarget, false},
+		"amid it":                        {150, dataplane.Refused, false, true},
+		"at SIGTERM":                     {139, dataplane.Reset, false, true},
+		"before it":                      {120, dataplane.Refused, false, false},
+		"after it":                       {170, dataplane.Refused, false, false},
+		"of its own":                     {150, dataplane.ResponseTimeout, false, false},
+		"no such pod":                    {150, dataplane.NoTarget, false, false},
+		"a connection that was kept":     {170, dataplane.Reset, true, true},
+		"a new connection":               {170, dataplane.Reset, false, false},
+		"one that was kept for too long": {2500, dataplane.Reset, true, false},
 	} {
 		h := play()
 		at := func(ms int) time.Time { return h.began.Add(time.Duration(ms) * time.Millisecond) }
@@ -271,7 +275,7 @@ func TestRestartsExplain(t *testing.T) {
 		stays.runs[0].signalled, stays.runs[0].ended = at(140), at(145)
 		stays.runs = append(stays.runs, run{started: at(160)})
 		e := dataplane.Entry{
-			RequestID: "r-1", LoadBalancer: balancerName, At: at(test.at), Target: other, Outcome: test.outcome, Nanoseconds: 2 * time.Millisecond,
+			RequestID: "r-1", LoadBalancer: balancerName, At: at(test.at), Target: other, Outcome: test.outcome, Reused: test.reused, Nanoseconds: 2 * time.Millisecond,
 		}
 		if f := h.fates([]load.Loss{{ID: "r-1"}}, []dataplane.Entry{e}, h.terminations())[0]; f.Explained != test.explained {
 			t.Errorf("%s: got %+v", name, f)

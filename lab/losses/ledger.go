@@ -180,6 +180,11 @@ func (l *ledger) all() []life {
 	for _, p := range l.lives {
 		copied := *p
 		copied.runs = slices.Clone(p.runs)
+		// A watch may be slower than the node. A container that is restarted gets
+		// SIGTERM too, but its last run does not.
+		if s := copied.last().signalled; !copied.told.IsZero() && !s.IsZero() && s.Before(copied.told) {
+			copied.told = s
+		}
 		all = append(all, copied)
 	}
 	return all
@@ -187,19 +192,7 @@ func (l *ledger) all() []life {
 
 // leavers are the lives of the pods that were told to end.
 func (l *ledger) leavers() []life {
-	var leavers []life
-	for _, p := range l.all() {
-		// A watch may be slower than the node. A container that is restarted gets
-		// SIGTERM too, but is not the last.
-		s := p.last().signalled
-		if !p.told.IsZero() && !s.IsZero() && s.Before(p.told) {
-			p.told = s
-		}
-		if !p.told.IsZero() {
-			leavers = append(leavers, p)
-		}
-	}
-	return leavers
+	return slices.DeleteFunc(l.all(), func(p life) bool { return p.told.IsZero() })
 }
 
 // runs is how many times the container of a pod has begun to serve.
