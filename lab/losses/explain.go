@@ -286,25 +286,35 @@ func (h history) explainNoTarget(f *Fate, at time.Time) {
 // the other side has closed.
 const staleFor = 2 * time.Second
 
-// restarted tells whether a request met a container between its SIGTERM and when it
-// served again, in a pod that stayed, or a kept connection of one that had ended just
-// before.
+// restarted tells whether a request met a container that was being restarted, in a pod
+// that stayed.
 func (h history) restarted(e dataplane.Entry) bool {
 	if e.Outcome != dataplane.Refused && e.Outcome != dataplane.Reset {
 		return false
 	}
 	ended := e.At.Add(e.Nanoseconds)
-	for _, p := range h.lives {
-		if p.target != e.Target || !p.told.IsZero() && !p.told.After(ended) {
+	return slices.ContainsFunc(h.lives, func(p life) bool {
+		stayed := p.told.IsZero() || p.told.After(ended)
+		return p.target == e.Target && stayed && p.wasDown(e)
+	})
+}
+
+// wasDown tells whether a request met the container of a pod between its SIGTERM and when
+// it served again, or a kept connection to one that had ended just before.
+func (p life) wasDown(e dataplane.Entry) bool {
+	ended := e.At.Add(e.Nanoseconds)
+	for i, r := range p.runs {
+		if r.signalled.IsZero() || r.signalled.After(ended) {
 			continue
 		}
-		for i, r := range p.runs {
-			down := !r.signalled.IsZero() && !r.signalled.After(ended)
-			up := i+1 < len(p.runs) && !p.runs[i+1].started.IsZero() && p.runs[i+1].started.Before(e.At)
-			stale := e.Reused && e.Outcome == dataplane.Reset && !r.ended.IsZero() && e.At.Sub(r.ended) < staleFor
-			if down && (!up || stale) {
-				return true
-			}
+		var next run
+		if i+1 < len(p.runs) {
+			next = p.runs[i+1]
+		}
+		up := !next.started.IsZero() && next.started.Before(e.At)
+		stale := e.Reused && e.Outcome == dataplane.Reset && !r.ended.IsZero() && e.At.Sub(r.ended) < staleFor
+		if !up || stale {
+			return true
 		}
 	}
 	return false

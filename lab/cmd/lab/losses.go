@@ -187,31 +187,22 @@ func (f lossesFlags) cases() ([]losses.Case, error) {
 		return nil, fmt.Errorf("--speed %g, --rate %g, --runs %d, --parallel %d: want a speed of at least 0, a rate above 0, at least one run and one case at a time",
 			f.speed, f.rate, f.runs, f.parallel)
 	}
-	strategies, err := chosen("--strategy", f.strategies, losses.Strategies(), func(s losses.Strategy) string { return s.Name })
-	if err != nil {
-		return nil, err
-	}
-	scenarios, err := chosen("--scenario", f.scenarios, losses.Scenarios(), func(s losses.Scenario) string { return s.Name })
-	if err != nil {
-		return nil, err
-	}
-	profiles, err := chosen("--profile", f.profiles, losses.Profiles(), func(p losses.Profile) string { return p.Name })
-	if err != nil {
-		return nil, err
-	}
-	latenesses, err := chosen("--lateness", f.latenesses, losses.Latenesses(), func(l losses.Lateness) string { return l.Name })
-	if err != nil {
+	strategies, err1 := chosen("--strategy", f.strategies, losses.Strategies(), func(s losses.Strategy) string { return s.Name })
+	scenarios, err2 := chosen("--scenario", f.scenarios, losses.Scenarios(), func(s losses.Scenario) string { return s.Name })
+	profiles, err3 := chosen("--profile", f.profiles, losses.Profiles(), func(p losses.Profile) string { return p.Name })
+	latenesses, err4 := chosen("--lateness", f.latenesses, losses.Latenesses(), func(l losses.Lateness) string { return l.Name })
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	var cases []losses.Case
 	for i := range f.runs {
-		common := losses.Case{Rate: f.rate, Seed: f.seed + uint64(i)}
-		for _, common.Lateness = range latenesses {
-			for _, common.Scenario = range scenarios {
-				for _, common.Profile = range profiles {
-					for _, common.Strategy = range strategies {
-						common.Speed = cmp.Or(f.speed, common.Profile.Speed)
-						cases = append(cases, common)
+		c := losses.Case{Rate: f.rate, Seed: f.seed + uint64(i)}
+		for _, c.Lateness = range latenesses {
+			for _, c.Scenario = range scenarios {
+				for _, c.Profile = range profiles {
+					for _, c.Strategy = range strategies {
+						c.Speed = cmp.Or(f.speed, c.Profile.Speed)
+						cases = append(cases, c)
 					}
 				}
 			}
