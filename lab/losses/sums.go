@@ -55,9 +55,16 @@ func (s sum) String() string {
 		s.strategy, s.scenario, s.profile, s.lateness, s.lost, s.sent, s.ended, s.least, s.most, s.runs, s.bound())
 }
 
+// ofLeavers are the reports of scenarios in which pods leave.
+func ofLeavers(reports []Report) []Report {
+	return slices.DeleteFunc(slices.Clone(reports), func(r Report) bool {
+		return slices.ContainsFunc(Scenarios(), func(s Scenario) bool { return s.Name == r.Scenario && s.Punctual })
+	})
+}
+
 // WriteMatrix writes what was lost, in Markdown: for each profile a table with a line for
-// each scenario and lateness and a column for each strategy, and the sums. A cell reads
-// lost/requests/terminations.
+// each scenario and lateness and a column for each strategy, and the sums over the pods
+// that left. A cell reads lost/requests/terminations.
 func WriteMatrix(w io.Writer, reports []Report) error {
 	var b strings.Builder
 	strategies := present(reports, Strategies(), func(s Strategy) string { return s.Name }, func(r Report) string { return r.Strategy })
@@ -69,11 +76,12 @@ func WriteMatrix(w io.Writer, reports []Report) error {
 				writeRow(&b, cells, strategies, cell{scenario: scenario.Name, profile: profile, lateness: lateness.Name})
 			}
 		}
-		all := sums(reports, func(r Report) cell { return cell{strategy: r.Strategy, profile: r.Profile} })
+		all := sums(ofLeavers(reports), func(r Report) cell { return cell{strategy: r.Strategy, profile: r.Profile} })
 		writeRow(&b, all, strategies, cell{profile: profile})
 		b.WriteString("\n")
 	}
-	for _, s := range sums(reports, func(r Report) cell { return cell{strategy: r.Strategy} }) {
+	byStrategy := sums(ofLeavers(reports), func(r Report) cell { return cell{strategy: r.Strategy} })
+	for _, s := range byStrategy {
 		fmt.Fprintf(&b, "- %s: %s lost of %s requests in %d terminations and %d runs; with 95 %% confidence fewer than %.2g %%\n",
 			s.strategy, grouped(s.lost), grouped(s.sent), s.ended, s.runs, s.bound())
 	}
@@ -98,7 +106,7 @@ func writeRow(b *strings.Builder, cells []sum, strategies []string, of cell) {
 	}
 	scenario := of.scenario
 	if scenario == "" {
-		scenario = "**all**"
+		scenario = "**pods that left**"
 	}
 	fmt.Fprintf(b, "| %s | %s | %s |\n", scenario, of.lateness, strings.Join(texts, " | "))
 }

@@ -24,18 +24,19 @@ func TestMatrix(t *testing.T) {
 	var b strings.Builder
 	err := WriteMatrix(&b, []Report{
 		reportOf(hold, 0, 1000, 8), reportOf(none, 1234, 10000, 8), reportOf(again, 1, 2000, 8), reportOf(late, 0, 1234567, 8),
-		reportOf(other, 7, 100, 4),
+		reportOf(other, 7, 100, 4), reportOf(caseOf(t, "hold", "restart-storm", "ALB", "normal"), 5, 100, 0),
 	})
 	want := `| ALB | deregistration | none | hold |
 |---|---|---|---|
 | scale-down | normal | 1,234 / 10,000 / 8 | 1 / 3,000 / 16 |
 | scale-down | 60s | – | 0 / 1,234,567 / 8 |
-| **all** |  | 1,234 / 10,000 / 8 | 1 / 1,237,567 / 24 |
+| restart-storm | normal | – | 5 / 100 / 0 |
+| **pods that left** |  | 1,234 / 10,000 / 8 | 1 / 1,237,567 / 24 |
 
 | NLB | deregistration | none | hold |
 |---|---|---|---|
 | rolling-update | 60s | 7 / 100 / 4 | – |
-| **all** |  | 7 / 100 / 4 | – |
+| **pods that left** |  | 7 / 100 / 4 | – |
 
 - hold: 1 lost of 1,237,567 requests in 24 terminations and 3 runs; with 95 % confidence fewer than 0.00038 %
 - none: 1,241 lost of 10,100 requests in 12 terminations and 2 runs; with 95 % confidence fewer than 13 %
