@@ -183,15 +183,11 @@ func (f lossesFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 
 // cases are all combinations that make sense, those with the same seed together.
 func (f lossesFlags) cases() ([]losses.Case, error) {
-	if f.speed < 0 || f.rate <= 0 || f.runs < 1 || f.parallel < 1 {
-		return nil, fmt.Errorf("--speed %g, --rate %g, --runs %d, --parallel %d: want a speed of at least 0, a rate above 0, at least one run and one case at a time",
-			f.speed, f.rate, f.runs, f.parallel)
-	}
 	strategies, err1 := chosen("--strategy", f.strategies, losses.Strategies(), func(s losses.Strategy) string { return s.Name })
 	scenarios, err2 := chosen("--scenario", f.scenarios, losses.Scenarios(), func(s losses.Scenario) string { return s.Name })
 	profiles, err3 := chosen("--profile", f.profiles, losses.Profiles(), func(p losses.Profile) string { return p.Name })
 	latenesses, err4 := chosen("--lateness", f.latenesses, losses.Latenesses(), func(l losses.Lateness) string { return l.Name })
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	if err := errors.Join(f.check(), err1, err2, err3, err4); err != nil {
 		return nil, err
 	}
 	var cases []losses.Case
@@ -214,6 +210,14 @@ func (f lossesFlags) cases() ([]losses.Case, error) {
 			strings.Join(f.scenarios, ","), strings.Join(f.latenesses, ","))
 	}
 	return cases, nil
+}
+
+func (f lossesFlags) check() error {
+	if f.speed < 0 || f.rate <= 0 || f.runs < 1 || f.parallel < 1 {
+		return fmt.Errorf("--speed %g, --rate %g, --runs %d, --parallel %d: want a speed of at least 0, a rate above 0, at least one run and one case at a time",
+			f.speed, f.rate, f.runs, f.parallel)
+	}
+	return nil
 }
 
 // everything stands for all names.
