@@ -85,7 +85,7 @@ func (s *Stage) changeDeployment(ctx context.Context, change func(*appsv1.Deploy
 }
 
 func killController(s *Stage) (string, error) {
-	if !s.controller.kill() {
+	if !s.controller.Kill() {
 		return "", errors.New("tgc controller is not running: it starts again in a moment")
 	}
 	return "kill -9 $(pidof tgc)", nil

@@ -78,7 +78,7 @@ func run(ctx context.Context, options Options, t terminal) (err error) {
 	}()
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	s.controller.keepRunning(ctx, func(err error) { stop(err) })
+	s.controller.Run(ctx, orFail(stop))
 	n := newNarrator(t, newStory(time.Now()))
 	defer watch(ctx, s, n)()
 	p := &play{stage: s, narrator: n, tour: newTour(), once: options.Once}

@@ -36,7 +36,7 @@ func openDemo(t *testing.T) *opened {
 		t.Fatal(err)
 	}
 	n := newNarrator(screen, newStory(time.Now()))
-	s.controller.keepRunning(ctx, func(err error) { t.Error(err) })
+	s.controller.Run(ctx, orFail(func(err error) { t.Error(err) }))
 	stopWatching := watch(ctx, s, n)
 	p := &play{stage: s, narrator: n, tour: newTour()}
 	p.tour.pause()
@@ -161,10 +161,10 @@ func (o *opened) podNames(t *testing.T) (names []string) {
 }
 
 func killsByButton(t *testing.T, o *opened, tab *browser.Tab) {
-	before := o.stage.controller.current()
+	before := o.stage.controller.Process()
 	tab.Click("Kill the controller")
 	o.eventually(t, "the restart", func(context.Context) error {
-		if now := o.stage.controller.current(); now == nil || now == before {
+		if now := o.stage.controller.Process(); now == nil || now == before {
 			return errors.New("no other controller runs")
 		}
 		return nil

@@ -60,7 +60,7 @@ var preStopSleep = (routing.ALB().Deregister.Longest()/speed + 2*time.Second).Tr
 type Stage struct {
 	Rig        *rig.Rig
 	Group      target.ARN
-	controller *controller
+	controller *rig.Keeper
 	log        *os.File
 	drains     drains
 
@@ -115,7 +115,7 @@ func (s *Stage) tearDown() error {
 		s.load.Stop()
 	}
 	if s.controller != nil {
-		s.controller.stop()
+		s.controller.Stop()
 	}
 	if s.log != nil {
 		s.log.Close()
@@ -161,7 +161,7 @@ func (s *Stage) requests() load.Result {
 	if generator == nil {
 		return load.Result{}
 	}
-	return generator.Snapshot()
+	return generator.Recent(shownSeconds + 1)
 }
 
 func (s *Stage) makeObjects(ctx context.Context) error {

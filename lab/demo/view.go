@@ -76,7 +76,7 @@ func (p *play) view(now time.Time) view {
 	s := p.stage
 	result := s.requests()
 	v := p.narrator.view(now)
-	v.Paused, v.Controller = p.tour.isPaused(), s.controller.state()
+	v.Paused, v.Controller = p.tour.isPaused(), stateOf(s.controller)
 	v.Throttled = len(s.Rig.Sim.Faults()) > 0
 	v.Sleep, v.Speed, v.MaxScale = preStopSleep, speed, maxReplicas
 	v.Requests = trafficOf(result)

@@ -3,6 +3,7 @@ package trial
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,18 +13,15 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
-// replicas keeps controllers running, as a Deployment would: one that ends is
-// started again.
+// replicas keeps controllers running, as a Deployment would.
 type replicas struct {
 	rig    *rig.Rig
 	config *rest.Config
 	log    *tail
 
 	mu      sync.Mutex
-	running map[int]*rig.Process
-	stopped bool // by us: nothing is started again
-	ends    int  // controllers that ended by themselves
-	keeping sync.WaitGroup
+	keepers []*rig.Keeper
+	ends    int // controllers that ended by themselves
 	cancel  context.CancelFunc
 }
 
@@ -32,68 +30,67 @@ const restart = 200 * time.Millisecond
 
 // start keeps n controllers running.
 func (r *replicas) start(ctx context.Context, n int) {
-	ctx, cancel := context.WithCancel(ctx)
 	r.mu.Lock()
-	r.running, r.stopped, r.cancel = map[int]*rig.Process{}, false, cancel
-	r.mu.Unlock()
+	defer r.mu.Unlock()
+	ctx, r.cancel = context.WithCancel(ctx)
 	for i := range n {
-		r.keeping.Go(func() { r.keep(ctx, i, n > 1) })
+		k := &rig.Keeper{Pause: restart, Launch: func(ctx context.Context) (*rig.Process, error) { return r.launch(ctx, i, n > 1) }}
+		r.keepers = append(r.keepers, k)
+		k.Run(ctx, func(p *rig.Process, err error) bool { return r.ended(i, p, err) })
 	}
 }
 
-// keep runs one controller after another.
-func (r *replicas) keep(ctx context.Context, i int, elect bool) {
-	for ctx.Err() == nil {
-		p, err := r.rig.Run(ctx, []string{
-			"controller", "--namespace=" + namespace, "--log-format=text", "--sweep-interval=3s",
-			"--metrics-bind-address=0", "--health-probe-bind-address=0", "--drain-bind-address=0",
-			fmt.Sprintf("--leader-elect=%t", elect), "--leader-elect-duration=5s",
-		}, rig.ProcessOptions{Config: r.config, Log: r.log.of(i)})
-		if err != nil {
-			fmt.Fprintln(r.log.of(i), "not started:", err)
-			idle(ctx, restart)
-			continue
-		}
-		r.mu.Lock()
-		r.running[i] = p
-		r.mu.Unlock()
-		code := p.Wait()
-		r.mu.Lock()
-		if code >= 0 && !r.stopped {
-			r.ends++
-			fmt.Fprintln(r.log.of(i), "ended by itself with code", code)
-		}
-		delete(r.running, i)
-		r.mu.Unlock()
-		idle(ctx, restart)
+func (r *replicas) launch(ctx context.Context, i int, elect bool) (*rig.Process, error) {
+	return r.rig.Run(ctx, []string{
+		"controller", "--namespace=" + namespace, "--log-format=text", "--sweep-interval=3s",
+		"--metrics-bind-address=0", "--health-probe-bind-address=0", "--drain-bind-address=0",
+		fmt.Sprintf("--leader-elect=%t", elect), "--leader-elect-duration=5s",
+	}, rig.ProcessOptions{Config: r.config, Log: r.log.of(i)})
+}
+
+// ended counts a controller that ended by itself. It is started again.
+func (r *replicas) ended(i int, p *rig.Process, err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		fmt.Fprintln(r.log.of(i), "not started:", err)
+		return true
 	}
+	r.ends++
+	fmt.Fprintln(r.log.of(i), "ended by itself with code", p.Wait())
+	return true
 }
 
 // kill kills a controller, or all; it gives how many were killed.
 func (r *replicas) kill(all bool) int {
 	r.mu.Lock()
-	var victims []*rig.Process
-	for _, p := range r.running {
-		if all || strings.Contains(p.Log(), "uccessfully acquired lease") || len(r.running) == 1 {
-			victims = append(victims, p)
+	keepers := slices.Clone(r.keepers)
+	r.mu.Unlock()
+	running := slices.DeleteFunc(keepers, func(k *rig.Keeper) bool { return k.Process() == nil })
+	killed := 0
+	for _, k := range running {
+		p := k.Process()
+		leads := p != nil && strings.Contains(p.Log(), "uccessfully acquired lease")
+		if (all || leads || len(running) == 1) && k.Kill() {
+			killed++
 		}
 	}
-	r.mu.Unlock()
-	for _, p := range victims {
-		p.Kill()
-	}
-	return len(victims)
+	return killed
 }
 
 // stop kills all controllers and starts none again.
 func (r *replicas) stop() {
 	r.mu.Lock()
-	r.stopped = true
 	if r.cancel != nil {
 		r.cancel()
 	}
+	keepers := r.keepers
+	r.keepers = nil
 	r.mu.Unlock()
-	r.keeping.Wait()
+	for _, k := range keepers {
+		k.Kill()
+		k.Stop()
+	}
 }
 
 // tail keeps the last lines that all controllers printed, and looks for what no
