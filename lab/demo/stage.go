@@ -153,7 +153,8 @@ func (s *Stage) startLoad(ctx context.Context) error {
 	return err
 }
 
-// requests tells what has become of the clients' requests.
+// requests tells what has become of the clients' requests, and of those of the seconds
+// that are shown.
 func (s *Stage) requests() load.Result {
 	s.mu.Lock()
 	generator := s.load
@@ -191,8 +192,8 @@ func (s *Stage) startController(ctx context.Context) (err error) {
 	if s.log, err = os.Create(filepath.Join(s.Rig.LogDir(), "tgc.log")); err != nil {
 		return err
 	}
-	s.controller = &controller{rig: s.Rig, log: s.log}
-	return s.controller.start(ctx)
+	s.controller = newController(s.Rig, s.log)
+	return s.controller.Start(ctx)
 }
 
 // deployment is what the opening makes.

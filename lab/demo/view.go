@@ -164,11 +164,9 @@ const (
 	recent = 10
 )
 
-// shown are the seconds of a run that the plots show, without the present one,
-// which is not over.
+// shown are the seconds of a run that the plots show: those that are over.
 func shown(r load.Result) []load.Second {
-	seconds := r.Seconds[:max(0, len(r.Seconds)-1)]
-	return seconds[max(0, len(seconds)-shownSeconds):]
+	return r.Seconds[:max(0, len(r.Seconds)-1)]
 }
 
 func trafficOf(r load.Result) traffic {

@@ -62,8 +62,14 @@ func Start(ctx context.Context, o Options) (*Generator, error) {
 
 // Snapshot of a run in progress. It costs a copy of all there is to tell: take it
 // once a second, not once a request.
-func (g *Generator) Snapshot() Result {
-	s := g.record.snapshot()
+func (g *Generator) Snapshot() Result { return g.dated(g.record.snapshot()) }
+
+// Recent is a snapshot without the single losses, duplicates and pods, and with no
+// more than the last seconds. What it costs does not grow with the length of the run.
+func (g *Generator) Recent(seconds int) Result { return g.dated(g.record.recent(seconds)) }
+
+// dated fills in how long the run has been going on, if it is.
+func (g *Generator) dated(s Result) Result {
 	if s.Elapsed == 0 {
 		s.Elapsed = time.Since(g.began)
 	}

@@ -159,9 +159,35 @@ func (r *record) lost(o outcome, s *second) {
 func (r *record) snapshot() Result {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	s := r.summary(len(r.seconds))
+	s.Pods = maps.Clone(r.result.Pods)
+	s.Losses = append([]Loss{}, r.result.Losses...) // in JSON a list, even if empty
+	if c := r.options.Collector; c != nil {
+		found := c.Duplicates(s.Run)
+		s.Duplicates = &found
+		for i := range s.Losses {
+			if s.Losses[i].Pod == "" {
+				s.Losses[i].Pod, _ = c.Pod(s.Losses[i].ID)
+			}
+		}
+	}
+	return s
+}
+
+// recent owns all that it refers to.
+func (r *record) recent(seconds int) Result {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.summary(seconds)
+}
+
+// summary is all but what there may be ever more of, with the last seconds. The
+// caller holds the lock.
+func (r *record) summary(seconds int) Result {
 	s := r.result
+	s.Pods, s.Losses = nil, nil
 	s.UpperBound = UpperBound(s.Lost, s.Sent-s.Outstanding)
-	s.Classes, s.Pods = maps.Clone(s.Classes), maps.Clone(s.Pods)
+	s.Classes = maps.Clone(s.Classes)
 	s.Latency, s.Service = r.latency.Latency(), r.service.Latency()
 	s.Punctuality.Lag = r.lag.Latency()
 	s.Punctuality = s.Punctuality.judge()
@@ -173,18 +199,8 @@ func (r *record) snapshot() Result {
 	for _, p := range r.targets {
 		s.Targets = append(s.Targets, p.summary())
 	}
-	for _, second := range r.seconds {
+	for _, second := range r.seconds[max(0, len(r.seconds)-seconds):] {
 		s.Seconds = append(s.Seconds, second.summary())
-	}
-	s.Losses = append([]Loss{}, s.Losses...) // in JSON a list, even if empty
-	if c := r.options.Collector; c != nil {
-		found := c.Duplicates(s.Run)
-		s.Duplicates = &found
-		for i := range s.Losses {
-			if s.Losses[i].Pod == "" {
-				s.Losses[i].Pod, _ = c.Pod(s.Losses[i].ID)
-			}
-		}
 	}
 	return s
 }

@@ -64,6 +64,25 @@ func TestSecondsAddUp(t *testing.T) {
 	}
 }
 
+func TestRecentIsBoundedAndCountsAll(t *testing.T) {
+	g, err := Start(t.Context(), Options{
+		Targets: []string{serve(t, pod(t, "p", NewCollector())), "http://127.0.0.1:1"},
+		Rate:    200, Arrivals: Uniform, Duration: 2100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := g.Wait()
+	recent := g.Recent(2)
+	if len(recent.Seconds) != 2 || !reflect.DeepEqual(recent.Seconds, all.Seconds[1:]) || len(recent.Losses)+len(recent.Pods) > 0 {
+		t.Errorf("got %+v", recent)
+	}
+	recent.Seconds, recent.Losses, recent.Pods = all.Seconds, all.Losses, all.Pods
+	if !reflect.DeepEqual(recent, all) {
+		t.Errorf("got  %+v\nwant %+v", recent, all)
+	}
+}
+
 func TestReports(t *testing.T) {
 	c := NewCollector()
 	r := run(t, Options{
