@@ -1,14 +1,11 @@
 package admission_test
 
 import (
-	"encoding/json"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -17,77 +14,19 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission/admissiontest"
 )
 
-// injectionCase is a case of testdata/cases.yaml, which tells what it means.
-type injectionCase struct {
-	Name     string `json:"name"`
-	Bindings []struct {
-		Name        string                           `json:"name"`
-		PodSelector *metav1.LabelSelector            `json:"podSelector"`
-		Status      v1beta1.TargetGroupBindingStatus `json:"status"`
-	} `json:"bindings"`
-	Pod      corev1.Pod  `json:"pod"`
-	Want     *corev1.Pod `json:"want"`
-	Warnings []string    `json:"warnings"`
-}
-
-func (c *injectionCase) bindings() []admission.Binding {
-	var list []v1beta1.TargetGroupBinding
-	for _, b := range c.Bindings {
-		list = append(list, v1beta1.TargetGroupBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Spec: v1beta1.TargetGroupBindingSpec{PodSelector: b.PodSelector}, Status: b.Status,
-		})
-	}
-	return admission.BindingsOf(list)
-}
-
-func injectionCases(t *testing.T) []injectionCase {
+func injectionCases(t *testing.T) []admissiontest.Case {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/cases.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var cases []injectionCase
-	if err := yaml.UnmarshalStrict(raw, &cases); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range cases {
-		for _, b := range c.Bindings {
-			if gate := b.Status.ReadinessGate; gate != "" && gate != string(v1beta1.ReadinessGateOf(b.Name)) {
-				t.Errorf("%s: the gate of %s is %s, want %s", c.Name, b.Name, gate, string(v1beta1.ReadinessGateOf(b.Name)))
-			}
-		}
-	}
-	return cases
+	return admissiontest.Cases(t, "testdata/cases.yaml")
 }
 
-// patched applies a patch as the API server does.
+func bindingsOf(c admissiontest.Case) []admission.Binding { return admission.BindingsOf(c.Objects()) }
+
 func patched(t *testing.T, pod *corev1.Pod, operations []admission.Operation) *corev1.Pod {
 	t.Helper()
-	document, err := json.Marshal(pod)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(operations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if operations == nil {
-		raw = []byte("[]")
-	}
-	patch, err := jsonpatch.DecodePatch(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if document, err = patch.Apply(document); err != nil {
-		t.Fatalf("%s: %v", raw, err)
-	}
-	var result corev1.Pod
-	if err := json.Unmarshal(document, &result); err != nil {
-		t.Fatal(err)
-	}
-	return sorted(&result)
+	return sorted(admissiontest.Patched(t, pod, operations))
 }
 
 // sorted puts the gates, whose order has no meaning, in one.
@@ -107,18 +46,13 @@ func asYAML(t *testing.T, pod *corev1.Pod) string {
 	return string(text)
 }
 
-func (c *injectionCase) want() *corev1.Pod {
-	if c.Want == nil {
-		return sorted(c.Pod.DeepCopy())
-	}
-	return sorted(c.Want)
-}
+func wanted(c admissiontest.Case) *corev1.Pod { return sorted(c.Wanted().DeepCopy()) }
 
 func TestInjection(t *testing.T) {
 	for _, c := range injectionCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			injection := admission.Of(&c.Pod, c.bindings())
-			got, want := patched(t, &c.Pod, injection.Patch), c.want()
+			injection := admission.Of(&c.Pod, bindingsOf(c))
+			got, want := patched(t, &c.Pod, injection.Patch), wanted(c)
 			if asYAML(t, got) != asYAML(t, want) {
 				t.Errorf("got\n%s\nwant\n%s", asYAML(t, got), asYAML(t, want))
 			}
@@ -144,9 +78,9 @@ func TestInjection(t *testing.T) {
 func TestInjectionIsTheSameInAnyOrder(t *testing.T) {
 	for _, c := range injectionCases(t) {
 		t.Run(c.Name, func(t *testing.T) {
-			want := asYAML(t, c.want())
-			bindings := c.bindings()
-			again := patched(t, c.want(), admission.Of(c.want(), bindings).Patch)
+			want := asYAML(t, wanted(c))
+			bindings := bindingsOf(c)
+			again := patched(t, wanted(c), admission.Of(wanted(c), bindings).Patch)
 			if got := asYAML(t, again); got != want {
 				t.Errorf("a second time: got\n%s\nwant\n%s", got, want)
 			}
@@ -167,7 +101,7 @@ func TestInjectionIsTheSameInAnyOrder(t *testing.T) {
 func TestInjectionLeavesThePodItWasGiven(t *testing.T) {
 	for _, c := range injectionCases(t) {
 		before := c.Pod.DeepCopy()
-		admission.Of(&c.Pod, c.bindings())
+		admission.Of(&c.Pod, bindingsOf(c))
 		if !reflect.DeepEqual(before, &c.Pod) {
 			t.Errorf("%s: the pod was changed", c.Name)
 		}
@@ -188,11 +122,11 @@ func TestDeletedBindingAsksForNothing(t *testing.T) {
 
 func TestUnheldNamesContainersWithoutAHook(t *testing.T) {
 	for _, c := range injectionCases(t) {
-		want := c.want()
+		want := wanted(c)
 		if want.Annotations[v1beta1.AnnotationDrainMode] == "" || c.Want == nil {
 			continue
 		}
-		if got := len(admission.Unheld(want)); got != strings.Count(strings.Join(admission.Of(&c.Pod, c.bindings()).Warnings, "\n"), "container ") {
+		if got := len(admission.Unheld(want)); got != strings.Count(strings.Join(admission.Of(&c.Pod, bindingsOf(c)).Warnings, "\n"), "container ") {
 			t.Errorf("%s: %d containers are unheld, and as many warnings are wanted", c.Name, got)
 		}
 	}

@@ -5,13 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
-	jsonpatch "gopkg.in/evanphx/json-patch.v4"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -20,37 +18,19 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission/admissiontest"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
-// injectionCase is a case of internal/admission/testdata/cases.yaml, which tells
-// what it means.
-type injectionCase struct {
-	Name     string      `json:"name"`
-	Bindings []statusOf  `json:"bindings"`
-	Pod      corev1.Pod  `json:"pod"`
-	Want     *corev1.Pod `json:"want"`
-	Warnings []string    `json:"warnings"`
-}
+// injectionCase is a case of internal/admission/testdata/cases.yaml.
+type injectionCase struct{ admissiontest.Case }
 
-// statusOf is a binding, of which only the status counts and spec.podSelector.
-type statusOf struct {
-	Name        string                           `json:"name"`
-	PodSelector *metav1.LabelSelector            `json:"podSelector"`
-	Status      v1beta1.TargetGroupBindingStatus `json:"status"`
-}
-
-func injectionCases(t *testing.T) []injectionCase {
+func injectionCases(t *testing.T) (all []injectionCase) {
 	t.Helper()
-	raw, err := os.ReadFile("../../internal/admission/testdata/cases.yaml")
-	if err != nil {
-		t.Fatal(err)
+	for _, c := range admissiontest.Cases(t, "../../internal/admission/testdata/cases.yaml") {
+		all = append(all, injectionCase{c})
 	}
-	var cases []injectionCase
-	if err := yaml.UnmarshalStrict(raw, &cases); err != nil {
-		t.Fatal(err)
-	}
-	return cases
+	return all
 }
 
 // installPolicy puts the policy in force where the delivery is policy or both, once
@@ -95,7 +75,7 @@ func TestInjectionByPolicy(t *testing.T) {
 // now on are changed by them.
 func (c *injectionCase) plant(e *env) {
 	e.Helper()
-	bindings := append(c.planted(), v1beta1.TargetGroupBinding{
+	bindings := append(c.Objects(), v1beta1.TargetGroupBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "sentinel"},
 		Status: v1beta1.TargetGroupBindingStatus{
 			PodSelector: map[string]string{"sentinel": "yes"}, ReadinessGate: string(v1beta1.ReadinessGateOf("sentinel")),
@@ -113,15 +93,11 @@ func (c *injectionCase) plant(e *env) {
 // the wanted one, as it comes out where none are: with the same defaults.
 func (c *injectionCase) check(e *env) {
 	e.Helper()
-	want := c.Want
-	if want == nil {
-		want = &c.Pod
-	}
 	got, err := e.tried(e.namespace, &c.Pod)
 	if err != nil {
 		e.Fatal(err)
 	}
-	expected, err := e.tried(metav1.NamespaceDefault, want)
+	expected, err := e.tried(metav1.NamespaceDefault, c.Wanted())
 	if err != nil {
 		e.Fatal(err)
 	}
@@ -254,11 +230,11 @@ func TestDeliveriesAgreeOnAnyPod(t *testing.T) {
 	changed := 0
 	for seed := range uint64(150) {
 		pod := anyPod(rand.New(rand.NewPCG(1, seed)))
-		injection := admission.Of(pod, admission.BindingsOf(all.planted()))
+		injection := admission.Of(pod, admission.BindingsOf(all.Objects()))
 		if len(injection.Patch) > 0 {
 			changed++
 		}
-		want, err := home.tried(metav1.NamespaceDefault, patched(t, pod, injection.Patch))
+		want, err := home.tried(metav1.NamespaceDefault, admissiontest.Patched(t, pod, injection.Patch))
 		if err != nil {
 			t.Fatalf("pod %d: the wanted pod is refused: %v", seed, err)
 		}
@@ -277,22 +253,11 @@ func TestDeliveriesAgreeOnAnyPod(t *testing.T) {
 	}
 }
 
-// planted are the bindings of a case as objects.
-func (c *injectionCase) planted() []v1beta1.TargetGroupBinding {
-	var list []v1beta1.TargetGroupBinding
-	for _, b := range c.Bindings {
-		list = append(list, v1beta1.TargetGroupBinding{
-			ObjectMeta: metav1.ObjectMeta{Name: b.Name}, Spec: v1beta1.TargetGroupBindingSpec{PodSelector: b.PodSelector}, Status: b.Status,
-		})
-	}
-	return list
-}
-
 // one picks one of several.
 func one[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-func anyBinding(r *rand.Rand, n int) statusOf {
-	b := statusOf{Name: fmt.Sprintf("binding-%d", n)}
+func anyBinding(r *rand.Rand, n int) admissiontest.Binding {
+	b := admissiontest.Binding{Name: fmt.Sprintf("binding-%d", n)}
 	b.Status.PodSelector = one(r, map[string]string{"app": "a"}, map[string]string{"app": "b"}, map[string]string{"app": "a", "tier": "front"}, map[string]string{"tier": "front"}, nil)
 	b.Status.ReadinessGate = one(r, "", string(v1beta1.ReadinessGateOf(b.Name)))
 	if mode := one(r, v1beta1.DrainNone, v1beta1.DrainSleep, v1beta1.DrainHold); mode != v1beta1.DrainNone {
@@ -336,32 +301,4 @@ func anyContainer(r *rand.Rand, n int, volumes []corev1.Volume) corev1.Container
 		&corev1.Lifecycle{PostStart: hello, PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 5}}},
 		&corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/bye", Port: intstr.FromInt32(80), Scheme: corev1.URISchemeHTTP}}})
 	return c
-}
-
-// patched applies a patch as the API server does.
-func patched(t *testing.T, pod *corev1.Pod, operations []admission.Operation) *corev1.Pod {
-	t.Helper()
-	if len(operations) == 0 {
-		return pod
-	}
-	document, err := json.Marshal(pod)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(operations)
-	if err != nil {
-		t.Fatal(err)
-	}
-	patch, err := jsonpatch.DecodePatch(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if document, err = patch.Apply(document); err != nil {
-		t.Fatalf("%s: %v", raw, err)
-	}
-	var result corev1.Pod
-	if err := json.Unmarshal(document, &result); err != nil {
-		t.Fatal(err)
-	}
-	return &result
 }
