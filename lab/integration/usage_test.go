@@ -2,14 +2,18 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/version"
 	"k8s.io/client-go/rest"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
@@ -171,17 +175,32 @@ func TestMissingRightOnTheLease(t *testing.T) {
 		rig.ProcessOptions{Config: config}, "--namespace="+e.namespace, "--service=web", "--target-group-name=web", "--leader-elect-lease=other")
 }
 
-// A stand-in for a cluster without the CRD, since the rig's has it: it answers, and
-// knows no TargetGroupBindings.
+// A stand-in for clusters without a CRD, since the rig's has both. One that was set up
+// before there were PodInjections knows the other.
 func TestMissingCRD(t *testing.T) {
-	t.Parallel()
-	mux := http.NewServeMux()
-	mux.HandleFunc("/version", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{"gitVersion": "v1.0.0"}`))
-	})
-	server := httptest.NewServer(mux)
-	t.Cleanup(server.Close)
-	refused(t, failed, []string{"knows no TargetGroupBinding", "install the CRD", "--service or --pod-selector with a target group"},
-		rig.ProcessOptions{Config: &rest.Config{Host: server.URL}})
+	for missing, known := range map[string][]metav1.APIResource{
+		"TargetGroupBinding": nil,
+		"PodInjection":       {{Name: v1beta1.Resource, Kind: "TargetGroupBinding", Namespaced: true}},
+	} {
+		t.Run(missing, func(t *testing.T) {
+			t.Parallel()
+			mux := http.NewServeMux()
+			answer := func(path string, with any) {
+				mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					_ = json.NewEncoder(w).Encode(with)
+				})
+			}
+			answer("/version", version.Info{GitVersion: "v1.0.0"})
+			if known != nil {
+				answer("/apis/"+v1beta1.GroupVersion.String(), metav1.APIResourceList{
+					TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: v1beta1.GroupVersion.String(), APIResources: known,
+				})
+			}
+			server := httptest.NewServer(mux)
+			t.Cleanup(server.Close)
+			refused(t, failed, []string{"knows no " + missing + " of", "install the CRD", "--service or --pod-selector with a target group"},
+				rig.ProcessOptions{Config: &rest.Config{Host: server.URL}})
+		})
+	}
 }
