@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"runtime"
 	"syscall"
 	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/child"
 )
 
 // Host runs the container's command and arguments as a process of this machine:
@@ -20,25 +21,28 @@ func Host(kill context.Context, c *Container) int {
 		fmt.Fprintln(c.Output, "host: the container has no command")
 		return ExitUsage
 	}
-	ended := make(chan int, 1)
-	started := make(chan *exec.Cmd, 1)
-	go runHost(c, line, started, ended)
-	cmd := <-started
-	if cmd == nil {
-		return <-ended
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(append([]string{}, c.Env...), "LAB_BIND="+c.Bind.String())
+	cmd.Stdout, cmd.Stderr = c.Output, c.Output
+	// Grandchildren that keep the output open do not keep the container.
+	cmd.WaitDelay = time.Second
+	ended, err := child.Start(cmd)
+	if err != nil {
+		fmt.Fprintln(c.Output, err)
+		return ExitNotStarted
 	}
 	c.Started()
 	terminate := c.Terminate
 	for {
 		select {
-		case code := <-ended:
-			return code
+		case err := <-ended:
+			return exitCode(err)
 		case <-terminate:
 			terminate = nil
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		case <-kill.Done():
 			syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			return <-ended
+			return exitCode(<-ended)
 		}
 	}
 }
@@ -53,27 +57,6 @@ func Executable(path string) App {
 		}
 		return Host(kill, &own)
 	}
-}
-
-// runHost stays on one thread, since the death signal of the child is bound to
-// the thread that starts it.
-func runHost(c *Container, line []string, started chan<- *exec.Cmd, ended chan<- int) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(append([]string{}, c.Env...), "LAB_BIND="+c.Bind.String())
-	cmd.Stdout, cmd.Stderr = c.Output, c.Output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	// Grandchildren that keep the output open do not keep the container.
-	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		fmt.Fprintln(c.Output, err)
-		ended <- ExitNotStarted
-		started <- nil
-		return
-	}
-	started <- cmd
-	ended <- exitCode(cmd.Wait())
 }
 
 func exitCode(err error) int {

@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"sync"
-	"syscall"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/child"
 )
 
 // process is one part of the control plane. It can be started again after it
@@ -35,31 +35,18 @@ func (p *process) start() error {
 	}
 	cmd := exec.Command(p.executable, p.args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	// A group of its own, so that Ctrl-C reaches us alone and we end it;
-	// and a death signal for when we cannot.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	started, exited := make(chan error), make(chan struct{})
-	go hold(cmd, log, started, exited)
-	if err := <-started; err != nil {
+	ended, err := child.Start(cmd)
+	log.Close() // it has its own
+	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)
 	}
+	exited := make(chan struct{})
+	go func() {
+		<-ended
+		close(exited)
+	}()
 	p.cmd, p.exited = cmd, exited
 	return nil
-}
-
-// hold starts the process and waits for its end on one and the same thread: the
-// death signal is sent when the thread that started the process ends, and Go
-// ends threads as it likes.
-func hold(cmd *exec.Cmd, log *os.File, started chan<- error, exited chan<- struct{}) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer log.Close()
-	defer close(exited)
-	err := cmd.Start()
-	started <- err
-	if err == nil {
-		cmd.Wait()
-	}
 }
 
 // kill ends the process, if it runs, and returns when it has gone.

@@ -14,10 +14,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/child"
 )
 
 const (
@@ -156,15 +157,15 @@ func GoTool(ctx context.Context, dir string, args ...string) (string, error) {
 	c := exec.CommandContext(ctx, "go", args...)
 	c.Dir = dir
 	c.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=-buildvcs=false", "GOTMPDIR="+temp)
-	// Who is killed leaves no go command that would go on writing. The signal is
-	// sent when the thread that started it ends, and Go ends threads as it likes.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	c.Cancel = func() error { return syscall.Kill(-c.Process.Pid, syscall.SIGKILL) }
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
-	if err := c.Run(); err != nil {
+	// Who is killed leaves no go command that would go on writing.
+	ended, err := child.Start(c)
+	if err == nil {
+		err = <-ended
+	}
+	if err != nil {
 		return "", errors.Join(fmt.Errorf("go %s: %w", args[0], err), ctx.Err(), errors.New(strings.TrimSpace(stderr.String())))
 	}
 	return strings.TrimSpace(stdout.String()), nil

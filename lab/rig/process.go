@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +18,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/child"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/cluster"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/realnode"
 )
@@ -27,7 +27,6 @@ import (
 type Process struct {
 	command *exec.Cmd
 	ended   chan struct{}
-	err     error
 
 	// Webhook is the URL of the pods' webhook; empty if it serves none.
 	Webhook string
@@ -138,9 +137,6 @@ func (r *Rig) Run(ctx context.Context, args []string, options ProcessOptions) (*
 		"AWS_ENDPOINT_URL=" + r.Endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
 	}, options.Env...))
-	// Who is killed must not leave its controller behind. Ctrl-C reaches its
-	// owner alone, who ends it.
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	return startProcess(ctx, command, options.Log)
 }
 
@@ -163,32 +159,19 @@ func environment(entries []string) []string {
 func startProcess(ctx context.Context, command *exec.Cmd, log io.Writer) (*Process, error) {
 	p := &Process{command: command, ended: make(chan struct{})}
 	p.told = sync.NewCond(&p.mu)
-	output, err := command.StderrPipe()
+	output, input := io.Pipe()
+	command.Stdout, command.Stderr = input, input
+	ended, err := child.Start(command)
 	if err != nil {
-		return nil, err
-	}
-	command.Stdout = command.Stderr
-	started := make(chan error)
-	go p.hold(output, log, started)
-	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", filepath.Base(command.Path), err)
 	}
+	go p.read(output, log)
+	go func() { input.CloseWithError(<-ended) }()
 	context.AfterFunc(ctx, p.Kill)
 	return p, nil
 }
 
-// hold stays with the process on the thread that started it: the death signal is
-// sent when that thread ends, and Go ends threads as it likes.
-func (p *Process) hold(output io.Reader, log io.Writer, started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	err := p.command.Start()
-	started <- err
-	if err == nil {
-		p.read(output, log)
-	}
-}
-
+// read takes in what the process prints, until it ends.
 func (p *Process) read(output io.Reader, log io.Writer) {
 	scanner := bufio.NewScanner(output)
 	scanner.Buffer(nil, 1<<20)
@@ -201,7 +184,7 @@ func (p *Process) read(output io.Reader, log io.Writer) {
 		p.told.Broadcast()
 		p.mu.Unlock()
 	}
-	p.err = p.command.Wait()
+	_, _ = io.Copy(io.Discard, output) // after a line that is too long
 	close(p.ended)
 	p.mu.Lock()
 	p.told.Broadcast()
