@@ -4,6 +4,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 func TestDeletedPodsAreForgottenInTheEnd(t *testing.T) {
@@ -19,6 +21,28 @@ func TestDeletedPodsAreForgottenInTheEnd(t *testing.T) {
 		c.PodDeleted("last")
 		if c.gone.pod("old") || !c.gone.pod("young") || !c.gone.pod("last") {
 			t.Errorf("old %v, young %v, last %v: want the old forgotten only", c.gone.pod("old"), c.gone.pod("young"), c.gone.pod("last"))
+		}
+	})
+}
+
+// A Service that a binding still names is asked for again and again.
+func TestDeletedServicesAreForgottenWhenNobodyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		named := func(name string) types.NamespacedName { return types.NamespacedName{Namespace: "shop", Name: name} }
+		c := NewCluster(newShelf())
+		c.ServiceDeleted(named("asked"))
+		c.ServiceDeleted(named("back"))
+		c.ServiceDeleted(named("unused"))
+		c.ServiceExists(named("back"))
+		for range 4 {
+			time.Sleep(rememberServices / 2)
+			if !c.gone.service(named("asked")) || c.gone.service(named("back")) {
+				t.Error("what is asked for is forgotten, or what exists is gone")
+			}
+		}
+		c.ServiceDeleted(named("last"))
+		if c.gone.service(named("unused")) || !c.gone.service(named("asked")) || !c.gone.service(named("last")) {
+			t.Errorf("remembered: %v", c.gone.services.since)
 		}
 	})
 }
