@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -10,14 +12,7 @@ import (
 
 func benchCommand() *cobra.Command {
 	var options bench.Options
-	c := &cobra.Command{
-		Use:   "bench",
-		Short: "Measure how quickly the controller acts and how many AWS calls it takes",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return bench.Run(c.Context(), options, c.OutOrStdout())
-		},
-	}
+	c := measurement("bench", "Measure how quickly the controller acts and how many AWS calls it takes", bench.Run, &options)
 	c.Flags().IntVar(&options.Services, "services", 100, "number of Services, each with a target group")
 	c.Flags().IntVar(&options.Pods, "pods", 10, "number of pods of each Service")
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
@@ -27,16 +22,17 @@ func benchCommand() *cobra.Command {
 	return c
 }
 
+// measurement is a command that measures with options, which its flags set.
+func measurement[O any](use, short string, measure func(context.Context, O, io.Writer) error, options *O) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return measure(c.Context(), *options, c.OutOrStdout()) },
+	}
+}
+
 func benchGatesCommand() *cobra.Command {
 	var options bench.GateOptions
-	c := &cobra.Command{
-		Use:   "gates",
-		Short: "Measure how soon readiness gates open after the load balancer says healthy",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return bench.Gates(c.Context(), options, c.OutOrStdout())
-		},
-	}
+	c := measurement("gates", "Measure how soon readiness gates open after the load balancer says healthy", bench.Gates, &options)
 	c.Flags().IntVar(&options.Deployments, "deployments", 20, "number of Deployments, each with a target group")
 	c.Flags().IntVar(&options.Pods, "pods", 5, "number of pods of each Deployment")
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
@@ -47,14 +43,7 @@ func benchGatesCommand() *cobra.Command {
 
 func benchAdmissionCommand() *cobra.Command {
 	var options bench.AdmissionOptions
-	c := &cobra.Command{
-		Use:   "admission",
-		Short: "Measure what the policy and the webhook add to the creation of a pod",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return bench.Admission(c.Context(), options, c.OutOrStdout())
-		},
-	}
+	c := measurement("admission", "Measure what the policy and the webhook add to the creation of a pod", bench.Admission, &options)
 	c.Flags().IntSliceVar(&options.Bindings, "bindings", []int{1, 10, 100, 1000}, "numbers of bindings in a namespace")
 	c.Flags().IntVar(&options.Pods, "pods", 500, "number of pods for each figure")
 	return c
