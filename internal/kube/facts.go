@@ -139,7 +139,7 @@ func (c *Cluster) pod(ctx context.Context, namespace string, ref *corev1.ObjectR
 	err := c.reader.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, &pod)
 	switch {
 	case err == nil && pod.UID == ref.UID:
-		return PodOf(&pod), nil
+		return c.factsOf(&pod), nil
 	case err != nil && !apierrors.IsNotFound(err):
 		return desired.Pod{}, fmt.Errorf("read pod %s/%s: %w", namespace, ref.Name, err)
 	case c.gone.pod(ref.UID):
@@ -148,7 +148,21 @@ func (c *Cluster) pod(ctx context.Context, namespace string, ref *corev1.ObjectR
 	return desired.Pod{Known: desired.NotSeenYet, Name: ref.Name, UID: string(ref.UID)}, nil
 }
 
-// PodOf makes plain facts of a pod.
+// factsOf makes plain facts of a pod, whose deletion no step of the clock moves.
+func (c *Cluster) factsOf(pod *corev1.Pod) desired.Pod {
+	facts := PodOf(pod)
+	if facts.Deleted.IsZero() {
+		return facts
+	}
+	deleted := c.gone.deletion(pod.UID, facts.Deleted)
+	if !facts.ServesUntil.IsZero() {
+		facts.ServesUntil = deleted.Add(facts.ServesUntil.Sub(facts.Deleted))
+	}
+	facts.Deleted = deleted
+	return facts
+}
+
+// PodOf makes plain facts of a pod, with all times as they are written in it.
 func PodOf(pod *corev1.Pod) desired.Pod {
 	facts := desired.Pod{
 		Known:    desired.Seen,

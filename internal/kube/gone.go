@@ -23,12 +23,16 @@ type gone struct {
 	mu       sync.Mutex
 	pods     memory[types.UID]
 	services memory[types.NamespacedName]
+	// leaving is when the pods that are being deleted began to be, by the monotonic
+	// clock of this process.
+	leaving map[types.UID]time.Time
 }
 
 func newGone() *gone {
 	return &gone{
 		pods:     memory[types.UID]{keep: rememberPods, since: map[types.UID]time.Time{}},
 		services: memory[types.NamespacedName]{keep: rememberServices, since: map[types.NamespacedName]time.Time{}},
+		leaving:  map[types.UID]time.Time{},
 	}
 }
 
@@ -53,6 +57,23 @@ func (m *memory[K]) has(key K) bool {
 	return noted
 }
 
+// deletion is when the deletion of a pod was asked for, of which the API server tells by
+// its clock. It is read once, when it is news: what the two clocks do from then on makes
+// no difference.
+func (g *gone) deletion(uid types.UID, told time.Time) time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if at, known := g.leaving[uid]; known {
+		return at
+	}
+	now := time.Now()
+	at := now.Add(-max(0, now.Sub(told)))
+	if !g.pods.has(uid) { // whoever asks was not told yet that it is gone
+		g.leaving[uid] = at
+	}
+	return at
+}
+
 func (g *gone) pod(uid types.UID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -74,6 +95,7 @@ func (c *Cluster) PodDeleted(uid types.UID) {
 	c.gone.mu.Lock()
 	defer c.gone.mu.Unlock()
 	c.gone.pods.note(uid, time.Now())
+	delete(c.gone.leaving, uid)
 }
 
 // ServiceDeleted notes that a Service was seen to be deleted.

@@ -46,3 +46,26 @@ func TestDeletedServicesAreForgottenWhenNobodyAsks(t *testing.T) {
 		}
 	})
 }
+
+// When a pod was deleted is counted from when that was news, on the clock of this
+// process. The API server's is two minutes behind here, or ahead.
+func TestDeletionDoesNotMoveWithTheClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-2 * time.Minute, 2 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			c := NewCluster(newShelf())
+			seen := time.Now()
+			told := seen.Add(ahead)
+			want := seen.Add(min(0, ahead))
+			for range 3 {
+				if got := c.gone.deletion("a", told); !got.Equal(want) {
+					t.Errorf("after %v it is %v, want %v", time.Since(seen), got, want)
+				}
+				time.Sleep(time.Minute)
+			}
+			c.PodDeleted("a")
+			if c.gone.deletion("a", told); len(c.gone.leaving) != 0 {
+				t.Errorf("remembered when it is gone: %v", c.gone.leaving)
+			}
+		})
+	}
+}
