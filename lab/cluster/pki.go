@@ -96,12 +96,12 @@ func encode(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// certificate is valid from a minute ago, for clocks that were just set back.
+// certificate is valid from a day ago, for clocks that were set back.
 func certificate(subject pkix.Name) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      subject,
-		NotBefore:    time.Now().Add(-time.Minute),
+		NotBefore:    time.Now().Add(-24 * time.Hour),
 		NotAfter:     time.Now().Add(validity),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 	}

@@ -100,16 +100,26 @@ type draining struct {
 // new pods get what it asks for.
 func newDraining(t *testing.T, mode v1beta1.DrainMode, s times, args ...string) *draining {
 	t.Helper()
+	return newEnv(t).draining(mode, s, rig.ProcessOptions{Args: args})
+}
+
+// draining makes a binding web that asks for draining, and returns when new pods get
+// what it asks for.
+func (e *env) draining(mode v1beta1.DrainMode, s times, options rig.ProcessOptions) *draining {
+	e.Helper()
 	if err := installPolicy(); err != nil {
-		t.Fatal(err)
+		e.Fatal(err)
 	}
-	e := newEnv(t)
 	e.deliver("policy")
 	d := &draining{env: e, group: e.group(delaying("1")), times: s}
 	e.service("web")
 	e.binding("web", "web", d.group, s.of(mode))
-	d.process = e.controller(append([]string{"--drain-image=" + rig.Image}, args...)...)
-	e.injected("web")
+	image := rig.Image
+	if options.Clock != nil {
+		image = rig.ClockImage
+	}
+	options.Args = append([]string{"--drain-image=" + image}, options.Args...)
+	d.process = e.controllerWith(options)
 	d.asked("web", 1)
 	return d
 }
@@ -117,7 +127,7 @@ func newDraining(t *testing.T, mode v1beta1.DrainMode, s times, args ...string) 
 // asked waits until new pods of a Service get what n bindings ask for.
 func (d *draining) asked(service string, bindings int) {
 	d.Helper()
-	d.eventually("injection in force", func() error {
+	d.eventually("injection asked for", func() error {
 		var list v1beta1.PodInjection
 		if err := shared.API.Get(d.ctx, client.ObjectKey{Namespace: d.namespace, Name: v1beta1.PodInjectionName}, &list); err != nil {
 			return err
@@ -125,15 +135,14 @@ func (d *draining) asked(service string, bindings int) {
 		if asking := list.ByLabel["app="+service]; len(asking) != bindings {
 			return fmt.Errorf("%d bindings ask", len(asking))
 		}
-		pod, err := d.tried(d.namespace, &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app": service}},
-			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: witnessed}}},
-		})
-		if err == nil && pod.Annotations[v1beta1.AnnotationDrainHold] != fmt.Sprint(d.times.hold) {
-			err = fmt.Errorf("the pod is %+v", pod.ObjectMeta)
-		}
-		return err
+		return nil
 	})
+	err := shared.InjectedAs(d.ctx, d.namespace, map[string]string{"app": service}, func(pod *corev1.Pod) bool {
+		return pod.Annotations[v1beta1.AnnotationDrainHold] == fmt.Sprint(d.times.hold)
+	})
+	if err != nil {
+		d.Fatal(err)
+	}
 }
 
 // serve makes a Deployment web whose pods are all healthy, as the controller knows.
@@ -314,29 +323,11 @@ func TestDrain_ControllerUnreachable(t *testing.T) {
 	d.outcome(next, drain.Forced)
 }
 
-// Containers that a failed probe restarts do not wait: their pod stays.
-func TestDrain_LivenessRestartReturnsAtOnce(t *testing.T) {
-	d := newDraining(t, v1beta1.DrainHold, times{hold: 100, late: 300, shutdown: 2})
-	d.serve(2, func(w *appsv1.Deployment) {
-		w.Spec.Template.Spec.Containers[0].LivenessProbe = &corev1.Probe{
-			ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-f", filepath.Join(t.TempDir(), "alive")}}},
-			PeriodSeconds: 1, FailureThreshold: 1, InitialDelaySeconds: 1,
-		}
-	})
-	d.eventually("containers restarted", func() error {
-		for _, pod := range d.list("web") {
-			if s := pod.Status.ContainerStatuses; len(s) == 0 || s[0].RestartCount == 0 {
-				return fmt.Errorf("pod %s: %+v", pod.Name, s)
-			}
-		}
-		return nil
-	})
-}
-
-// A group that is deleted has let go of its targets.
+// A group that is deleted has let go of its targets. What comes after is kept waiting
+// by nothing.
 func TestDrain_GroupDeletedDuringDrain(t *testing.T) {
 	d := newDraining(t, v1beta1.DrainHold, times{hold: 3, late: 100, shutdown: 2})
-	d.serve(2)
+	web := d.serve(2, gatedBy("web"))
 	d.refuse(d.group, "AccessDenied")
 	pod := d.list("web")[0]
 	d.delete(&pod)
@@ -349,6 +340,14 @@ func TestDrain_GroupDeletedDuringDrain(t *testing.T) {
 	d.says(&pod, corev1.ConditionTrue, target.Deregistered)
 	d.held(&pod, deleted)
 	d.outcome(d.process, drain.Held)
+	d.scale(web, 3)
+	d.eventually("all pods ready", func() error { return same(d.pods("web"), d.pods("web"), 3) })
+	opened := func(pod corev1.Pod) bool {
+		return podCondition(&pod, v1beta1.ReadinessGateOf("web")).Reason == string(target.TargetGroupNotFound)
+	}
+	if !slices.ContainsFunc(d.list("web"), opened) {
+		t.Errorf("no gate was opened for want of the group: %+v", d.list("web"))
+	}
 }
 
 // Nothing holds a pod that is deleted by force; its target goes at once.

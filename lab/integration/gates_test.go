@@ -375,31 +375,41 @@ func (e *env) byHand(name, ip string, kind corev1.PodConditionType) *corev1.Pod 
 	return pod
 }
 
+// endpoint makes a pod an endpoint of the Service web.
+func (e *env) endpoint(pod *corev1.Pod) *discoveryv1.EndpointSlice {
+	e.Helper()
+	return e.slice("web", func(s *discoveryv1.EndpointSlice) {
+		s.Ports[0].Port = new(int32(8080))
+		s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod", Namespace: e.namespace, Name: pod.Name, UID: pod.UID}
+	}, pod.Status.PodIP)
+}
+
+// healthyByHand makes a binding web of a Service with one pod by hand, whose target is
+// healthy and whose gate is open.
+func (e *env) healthyByHand(ip string) (target.ARN, *corev1.Pod, *discoveryv1.EndpointSlice) {
+	e.Helper()
+	group := e.group()
+	e.selectorless("web")
+	e.binding("web", "web", group)
+	e.controller()
+	pod := e.byHand("old", ip, v1beta1.ReadinessGateOf("web"))
+	listed := e.endpoint(pod)
+	e.inStepWith(group, []string{ip + ":8080"})
+	e.override(group, ip, target.Healthy)
+	e.gateOf("web", "web", 1, corev1.ConditionTrue, target.TargetHealthy)
+	return group, pod, listed
+}
+
 // A pod gets the address of one whose target could not be deregistered, and which the
 // load balancer goes on to call healthy.
 func TestBehaviour28_GateOnAReusedAddressWaitsForItsOwnHealth(t *testing.T) {
 	e := newEnv(t)
-	group := e.group()
 	gate := v1beta1.ReadinessGateOf("web")
-	endpoint := func(pod *corev1.Pod) *discoveryv1.EndpointSlice {
-		return e.slice("web", func(s *discoveryv1.EndpointSlice) {
-			s.Ports[0].Port = new(int32(8080))
-			s.Endpoints[0].TargetRef = &corev1.ObjectReference{Kind: "Pod", Namespace: e.namespace, Name: pod.Name, UID: pod.UID}
-		}, pod.Status.PodIP)
-	}
-	e.selectorless("web")
-	e.binding("web", "web", group)
-	e.controller()
-	old := e.byHand("old", "10.200.0.1", gate)
-	listed := endpoint(old)
-	e.inStepWith(group, []string{"10.200.0.1:8080"})
-	e.override(group, "10.200.0.1", target.Healthy)
-	e.gateOf("web", "web", 1, corev1.ConditionTrue, target.TargetHealthy)
-
+	group, old, listed := e.healthyByHand("10.200.0.1")
 	e.configure(func(s *elbsim.Settings) { s.Deny = []string{"DeregisterTargets"} })
 	e.delete(old, client.GracePeriodSeconds(0))
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)
-	endpoint(e.byHand("new", "10.200.0.1", gate))
+	e.endpoint(e.byHand("new", "10.200.0.1", gate))
 	e.delete(listed)
 	e.gateOf("web", "web", 1, corev1.ConditionFalse, target.HealthUnconfirmed)
 	e.health(group, target.Healthy, 1)

@@ -126,16 +126,22 @@ func (r *Rig) Deliver(ctx context.Context, namespace, by string) error {
 	return r.API.Patch(ctx, object, client.RawPatch(types.MergePatchType, []byte(patch)))
 }
 
-// Injected returns when new pods of a namespace with these labels are changed. An API server that sees a policy just before it knows the kind of its
-// parameters looks for the kind again only after a minute.
+// Injected returns when new pods of a namespace with these labels are changed.
 func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]string) error {
+	return r.InjectedAs(ctx, namespace, labels, func(pod *corev1.Pod) bool { return pod.Labels[v1beta1.LabelInjected] == "true" })
+}
+
+// InjectedAs returns when new pods of a namespace with these labels come out right. An
+// API server that sees a policy just before it knows the kind of its parameters looks
+// for the kind again only after a minute.
+func (r *Rig) InjectedAs(ctx context.Context, namespace string, labels map[string]string, right func(*corev1.Pod) bool) error {
 	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
 		pod := &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pod", Labels: labels},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
 		}
 		err := r.API.Create(ctx, pod, client.DryRunAll)
-		return pod.Labels[v1beta1.LabelInjected] == "true", err
+		return right(pod), err
 	})
 }
 

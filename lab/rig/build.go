@@ -3,25 +3,32 @@ package rig
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// build makes tgc, and the program that it puts into pods, from the main module.
-func build(ctx context.Context, folder string, options Options) error {
+// withRace builds with the race detector.
+const withRace = "-race"
+
+// build makes tgc, and the program that it puts into pods, from the main module, with
+// further arguments of the go command.
+func build(ctx context.Context, folder string, progress io.Writer, args ...string) error {
 	root, err := sourceRoot()
 	if err != nil {
 		return err
 	}
-	args, cgo := []string{"build", "-o", folder + string(filepath.Separator)}, "CGO_ENABLED=0" // as it is released
-	if options.Race {
-		args, cgo = append(args, "-race"), "CGO_ENABLED=1"
+	cgo := "CGO_ENABLED=0" // as it is released
+	if slices.Contains(args, withRace) {
+		cgo = "CGO_ENABLED=1"
 	}
-	fmt.Fprintln(options.Progress, "building tgc")
-	command := exec.CommandContext(ctx, "go", append(args, "./cmd/tgc", "./cmd/tgc-wait")...)
+	fmt.Fprintln(progress, "building tgc")
+	args = slices.Concat([]string{"build", "-o", folder + string(filepath.Separator)}, args, []string{"./cmd/tgc", "./cmd/tgc-wait"})
+	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = root
 	// Who interrupts kills the go command with its compilers; their temporary
 	// files are among ours, which are removed.

@@ -56,6 +56,8 @@ type ProcessOptions struct {
 	Desk string
 	// Log also receives the log, as it is written. May be nil.
 	Log io.Writer
+	// Clock is the wall clock of the process; nil for the machine's.
+	Clock *Clock
 }
 
 // Controller starts `tgc controller` with its endpoints on an address of its own,
@@ -131,12 +133,16 @@ func (r *Rig) Run(ctx context.Context, args []string, options ProcessOptions) (*
 	if err := errors.Join(file.Close(), cluster.WriteKubeconfig(file.Name(), config, "default")); err != nil {
 		return nil, err
 	}
-	command := exec.Command(r.executable, args...)
-	command.Env = environment(append([]string{
+	executable, env := r.executable, []string{
 		"KUBECONFIG=" + file.Name(), "HOME=" + r.dir, "PATH=" + os.Getenv("PATH"),
 		"AWS_ENDPOINT_URL=" + r.Endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
-	}, options.Env...))
+	}
+	if options.Clock != nil {
+		executable, env = options.Clock.executable, append(env, options.Clock.Env)
+	}
+	command := exec.Command(executable, args...)
+	command.Env = environment(append(env, options.Env...))
 	return startProcess(ctx, command, options.Log)
 }
 

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,8 +62,10 @@ type Rig struct {
 
 	executable string
 	dir        string
+	progress   io.Writer
 	simulator  *elbsim.Running
 	started    atomic.Int64 // processes
+	clocks     sync.Mutex   // what is built for clocks
 }
 
 // Start brings a rig up: tgc is built, the world and the simulator are started
@@ -75,7 +78,7 @@ func Start(ctx context.Context, options Options) (*Rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Rig{dir: dir, executable: filepath.Join(dir, "tgc")}
+	r := &Rig{dir: dir, executable: filepath.Join(dir, "tgc"), progress: options.Progress}
 	if err := r.start(ctx, options); err != nil {
 		return nil, errors.Join(err, r.Stop())
 	}
@@ -83,16 +86,20 @@ func Start(ctx context.Context, options Options) (*Rig, error) {
 }
 
 func (r *Rig) start(ctx context.Context, options Options) error {
-	if err := build(ctx, r.dir, options); err != nil {
+	var args []string
+	if options.Race {
+		args = []string{withRace}
+	}
+	err := build(ctx, r.dir, r.progress, args...)
+	if err != nil {
 		return err
 	}
-	var err error
 	if r.simulator, err = StartSimulator(options.Simulator); err != nil {
 		return err
 	}
 	r.Sim, r.Endpoint = r.simulator.Sim, r.simulator.Endpoint
 	options.World.Cluster.Progress = options.Progress
-	options.World.Fleet.Apps = withImage(options.World.Fleet.Apps, r.executable)
+	options.World.Fleet.Apps = r.withImages(options.World.Fleet.Apps)
 	fmt.Fprintln(options.Progress, "starting Kubernetes")
 	if r.World, err = world.Start(ctx, options.World); err != nil {
 		return err
@@ -106,9 +113,9 @@ func (r *Rig) start(ctx context.Context, options Options) error {
 // Image is the image of tgc that pods can have.
 const Image = "lab.local/tgc" + realnode.Tag
 
-// withImage adds the image of tgc to other apps.
-func withImage(apps map[string]app.App, executable string) map[string]app.App {
-	all := map[string]app.App{app.Name(Image): app.Executable(executable)}
+// withImages adds the images of tgc to other apps.
+func (r *Rig) withImages(apps map[string]app.App) map[string]app.App {
+	all := map[string]app.App{app.Name(Image): app.Executable(r.executable), ClockImage: app.Executable(r.clockExecutable())}
 	maps.Copy(all, apps)
 	return all
 }
