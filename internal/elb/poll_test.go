@@ -217,7 +217,7 @@ func TestBehaviour30_ManyGroupsShareTheBudget(t *testing.T) {
 			defer r.shutdown()
 			rigs = append(rigs, r)
 		}
-		for wave, aim := range []struct{ median, most time.Duration }{{time.Second, 3500 * time.Millisecond}, {500 * time.Millisecond, 1500 * time.Millisecond}} {
+		for wave, aim := range []struct{ median, most time.Duration }{{time.Second, 3500 * time.Millisecond}, {750 * time.Millisecond, 1500 * time.Millisecond}} {
 			time.Sleep(time.Minute)
 			for pod := range 5 {
 				for i, r := range rigs {

@@ -119,7 +119,7 @@ var reserved = [priorities]float64{Sweep: 0.25, HealthPoll: 0.15, Register: 0.1,
 // reserve is the number of tokens that a call of the priority leaves behind. It
 // is never so much that a full bucket would not serve the priority at all.
 //
-// Of the documented 40 of the total, sweeps leave 10, health polls 6, plain
+// Of 40 tokens sweeps leave 10, health polls 6, plain
 // registrations 4 and rollouts 2.
 func (b *bucket) reserve(p Priority) float64 {
 	return min(reserved[p]*b.capacity(), b.capacity()-1)

@@ -37,13 +37,14 @@ type Wait struct {
 	Served   bool // false when the caller's context ended first
 }
 
-// New makes a budget with full buckets. It panics on limits that fail Check.
+// New makes a budget with full buckets, which are smaller than AWS's, see Jitter. It
+// panics on limits that fail Check.
 // Observers are called after each Take, in its goroutine, and must not block.
 func New(limits Limits, observers ...func(Wait)) *Budget {
 	if err := limits.Check(); err != nil {
 		panic(err)
 	}
-	return &Budget{observers: observers, ledger: newLedger(limits, time.Now())}
+	return &Budget{observers: observers, ledger: newLedger(limits.within(Jitter), time.Now())}
 }
 
 // Take blocks until one token of the class and one of the account's total are

@@ -13,10 +13,10 @@ import (
 // empty makes a budget without a token left in either bucket of the class.
 func empty(t *testing.T, class Class, observers ...func(Wait)) *Budget {
 	t.Helper()
-	b := New(Limits{
-		Registration: Limit{Capacity: 2, Refill: 1},
-		Describe:     Limit{Capacity: 2, Refill: 1},
-		Total:        Limit{Capacity: 4, Refill: 2},
+	b := New(Limits{ // half a second's refill more than the buckets hold
+		Registration: Limit{Capacity: 2.5, Refill: 1},
+		Describe:     Limit{Capacity: 2.5, Refill: 1},
+		Total:        Limit{Capacity: 5, Refill: 2},
 	}, observers...)
 	for range 2 {
 		if err := b.Take(t.Context(), class, Terminating); err != nil {
@@ -96,7 +96,7 @@ func TestTokenServedToAnEndedContextGoesBack(t *testing.T) {
 		w := b.enter(Registration, Terminating)
 		<-w.served
 		b.withdraw(w)
-		if left := b.Left(); left.Registration.Tokens != 20 || left.Total.Tokens != 40 {
+		if left := b.Left(); left.Registration.Tokens != 18 || left.Total.Tokens != 35 {
 			t.Errorf("left after a token was served too late: %+v", left)
 		}
 	})

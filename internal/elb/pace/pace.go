@@ -12,6 +12,8 @@
 //	                                                                                 total 40, +10/s
 //	Describe                    [w]                 [w w w]   [w w w] -> 40, +10/s /
 //
+// The numbers are those of AWS's buckets. A Budget's hold less, see Jitter.
+//
 // The rules:
 //   - Within a class the most urgent waiter is first, and among equals the one
 //     that came first.
@@ -30,6 +32,7 @@ package pace
 import (
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Class is the token bucket that a call draws from besides the account's total.
@@ -102,6 +105,20 @@ func Documented() Limits {
 		Describe:     Limit{Capacity: 40, Refill: 10},
 		Total:        Limit{Capacity: 40, Refill: 10},
 	}
+}
+
+// Jitter is how much longer one call may take from its token to AWS than another. Calls
+// that leave at the rate of a bucket arrive so much more closely at worst, and find
+// AWS's bucket empty unless ours holds as much less as it refills in that time.
+const Jitter = 500 * time.Millisecond
+
+// within are limits of calls that keep to l when they arrive, at times that are apart by
+// as much more or less.
+func (l Limits) within(jitter time.Duration) Limits {
+	for _, limit := range []*Limit{&l.Registration, &l.Describe, &l.Total} {
+		limit.Capacity = max(minCapacity, limit.Capacity-limit.Refill*jitter.Seconds())
+	}
+	return l
 }
 
 // The least values of a Limit. Less would let no call through, or hardly any.

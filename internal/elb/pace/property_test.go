@@ -1,6 +1,7 @@
 package pace
 
 import (
+	"cmp"
 	"slices"
 	"testing"
 	"time"
@@ -46,12 +47,37 @@ func TestPropertyWindow(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "acts") {
 			act(t, b)
 		}
-		all := func(service) bool { return true }
-		of := func(c Class) func(service) bool { return func(s service) bool { return s.class == c } }
-		checkWindows(t, b.served, limits.Total, all)
-		checkWindows(t, b.served, limits.Registration, of(Registration))
-		checkWindows(t, b.served, limits.Describe, of(Describe))
+		checkAllWindows(t, b.served, limits)
 	})
+}
+
+// The same holds where the calls arrive, however different the times are that they are
+// under way, up to Jitter.
+func TestPropertyWindowOfArrivals(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limits := drawLimits(t)
+		for _, limit := range []*Limit{&limits.Registration, &limits.Describe, &limits.Total} {
+			limit.Capacity += limit.Refill * Jitter.Seconds() // less than that cannot be kept back
+		}
+		b := newBench(limits.within(Jitter))
+		for range rapid.IntRange(1, 30).Draw(t, "acts") {
+			act(t, b)
+		}
+		// It is worst when calls are slow up to a moment and quick after it.
+		quick := rapid.IntRange(0, len(b.served)).Draw(t, "quick from")
+		for i := range b.served[:quick] {
+			b.served[i].at += Jitter - time.Duration(rapid.Int64Range(0, 2).Draw(t, "ms less"))*time.Millisecond
+		}
+		slices.SortFunc(b.served, func(a, b service) int { return cmp.Compare(a.at, b.at) })
+		checkAllWindows(t, b.served, limits)
+	})
+}
+
+func checkAllWindows(t *rapid.T, served []service, limits Limits) {
+	of := func(c Class) func(service) bool { return func(s service) bool { return s.class == c } }
+	checkWindows(t, served, limits.Total, func(service) bool { return true })
+	checkWindows(t, served, limits.Registration, of(Registration))
+	checkWindows(t, served, limits.Describe, of(Describe))
 }
 
 func checkWindows(t *rapid.T, served []service, limit Limit, counts func(service) bool) {
