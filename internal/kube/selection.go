@@ -22,7 +22,9 @@ func (c *Cluster) selection(ctx context.Context, binding Binding) (*desired.Sele
 	}
 	selection := &desired.Selection{RegisterAt: binding.RegisterAt}
 	for i := range pods {
-		selection.Pods = append(selection.Pods, SelectedOf(&pods[i]))
+		selected := SelectedOf(&pods[i])
+		selected.Pod = c.factsOf(&pods[i])
+		selection.Pods = append(selection.Pods, selected)
 	}
 	return selection, nil
 }
@@ -37,7 +39,8 @@ func (c *Cluster) choosing(ctx context.Context, binding Binding) ([]corev1.Pod, 
 	return list.Items, nil
 }
 
-// SelectedOf makes plain facts of a pod that a binding itself chooses.
+// SelectedOf makes plain facts of a pod that a binding itself chooses, with all times
+// as they are written in it.
 func SelectedOf(pod *corev1.Pod) desired.Selected {
 	selected := desired.Selected{Pod: PodOf(pod)}
 	for _, ip := range pod.Status.PodIPs {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"reflect"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -48,6 +50,26 @@ func TestBehaviour37_FactsOfASelection(t *testing.T) {
 	if _, err := NewCluster(shelf).Facts(t.Context(), target.IPv4, []Binding{byLabel}); err == nil {
 		t.Error("pods that cannot be listed count as none")
 	}
+}
+
+// The clock of the API server may be ahead of ours, and ours may step.
+func TestBehaviour37_DeletionDoesNotMoveWithTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := time.Now()
+		cluster := NewCluster(newShelf().add(serving("a", "web", func(p *corev1.Pod) {
+			p.DeletionTimestamp = &metav1.Time{Time: seen.Add(2 * time.Minute)}
+		})))
+		for range 2 {
+			facts, err := cluster.Facts(t.Context(), target.IPv4, []Binding{byLabel})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := facts.Bindings[0].Selection.Pods[0].Pod.Deleted; !got.Equal(seen) {
+				t.Errorf("after %v it was deleted at %v, want %v", time.Since(seen), got, seen)
+			}
+			time.Sleep(time.Minute)
+		}
+	})
 }
 
 func TestBehaviour37_SelectedOf(t *testing.T) {
