@@ -4,10 +4,8 @@ package config
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,8 +63,7 @@ type Controller struct {
 	SweepInterval time.Duration
 	Kubeconfig    string
 	KubeQPS       int
-	LogLevel      string
-	LogFormat     string
+	Logs
 }
 
 // AddFlags makes a flag of each field, with its default.
@@ -99,8 +96,8 @@ func (c *Controller) AddFlags(set *pflag.FlagSet) {
 	set.DurationVar(&c.SweepInterval, "sweep-interval", 5*time.Minute, "how often an unchanged target group is looked at for drift")
 	set.StringVar(&c.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, the pod's ServiceAccount, ~/.kube/config)")
 	set.IntVar(&c.KubeQPS, "kube-api-qps", 100, "requests per second to the Kubernetes API, twice that in a burst")
-	set.StringVar(&c.LogLevel, "log-level", "info", "debug, info, warn or error")
-	set.StringVar(&c.LogFormat, "log-format", "json", "json or text")
+	c.Logs.addFlags(set)
+	addAliases(set, map[string]string{"targetgrouparn": "target-group-arn", "http": "metrics-bind-address"})
 }
 
 // PodNamespace is the namespace the program runs in, if it knows.
@@ -124,12 +121,10 @@ func (c *Controller) Complete(pod PodNamespace, given func(flag string) bool) {
 
 // Check tells everything that is wrong, each with the flag, its value and the remedy.
 func (c *Controller) Check() error {
-	_, level := c.Level()
 	_, bindings := c.FlagBindings()
 	_, _, webhook := c.WebhookListen()
 	return errors.Join(
-		unless(level == nil, "--log-level %q: want debug, info, warn or error", c.LogLevel),
-		unless(slices.Contains([]string{"json", "text"}, c.LogFormat), "--log-format %q: want json or text", c.LogFormat),
+		c.Logs.check(),
 		unless(c.Region == "" || regionForm.MatchString(c.Region), "--region %q: want one such as eu-central-1", c.Region),
 		unless(c.SweepInterval >= time.Second, "--sweep-interval %s: want 1s or more; every sweep of a group costs a call", c.SweepInterval),
 		unless(c.LeaseDuration >= 3*time.Second, "--leader-elect-duration %s: want 3s or more", c.LeaseDuration),
@@ -188,13 +183,6 @@ func areEndpoints(list string) bool {
 		}
 	}
 	return true
-}
-
-// Level is the log level.
-func (c *Controller) Level() (slog.Level, error) {
-	var level slog.Level
-	err := level.UnmarshalText([]byte(c.LogLevel))
-	return level, err
 }
 
 func first(values ...string) string {
