@@ -85,15 +85,19 @@ func controllerCommand() *cobra.Command {
 
 // setUpLogs makes all parts of the program, client-go's too, log in one form.
 func setUpLogs(settings config.Controller) {
-	level, _ := settings.Level() // checked before
-	options := &slog.HandlerOptions{Level: level}
-	var handler slog.Handler = slog.NewJSONHandler(os.Stderr, options)
-	if settings.LogFormat == "text" {
-		handler = slog.NewTextHandler(os.Stderr, options)
-	}
-	logger := logr.FromSlogHandler(calm{handler})
+	logger := logr.FromSlogHandler(calm{logHandler(settings.Logs)})
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
+}
+
+// logHandler writes the log to standard error.
+func logHandler(settings config.Logs) slog.Handler {
+	level, _ := settings.Level() // checked before
+	options := &slog.HandlerOptions{Level: level}
+	if settings.LogFormat == "text" {
+		return slog.NewTextHandler(os.Stderr, options)
+	}
+	return slog.NewJSONHandler(os.Stderr, options)
 }
 
 // runController wires the controllers together and runs them until ctx ends.
@@ -256,7 +260,7 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		Services: settings.Scope().Pods == nil,
 	}
 	bindings := &binding.Reconciler{
-		Client: mgr.GetClient(), Accounts: newAccounts(meter), Registry: registry, Board: board, Events: events,
+		Client: mgr.GetClient(), Accounts: newAccounts(meter, pace.Documented()), Registry: registry, Board: board, Events: events,
 		Region: region, Flags: flagBindings, Objects: settings.Bindings, Fresh: settings.SweepInterval,
 		WakeGroup: groups.Wake.Add, WakeGates: gates.WakeFor,
 	}
@@ -305,8 +309,8 @@ func defaultRegion(ctx context.Context, settings config.Controller) (string, err
 	return region, nil
 }
 
-// newAccounts opens accounts through the AWS SDK, metered and within AWS's limits.
-func newAccounts(meter *metrics.Metrics) *elb.Accounts {
+// newAccounts opens accounts through the AWS SDK, metered and within limits.
+func newAccounts(meter *metrics.Metrics, limits pace.Limits) *elb.Accounts {
 	open := func(ctx context.Context, login elb.Login) (elb.Client, error) {
 		client, err := awselb.New(ctx, awselb.Options{
 			Region: login.Region, RoleARN: login.Role, ExternalID: login.ExternalID, Version: version,
@@ -316,7 +320,7 @@ func newAccounts(meter *metrics.Metrics) *elb.Accounts {
 		}
 		return meter.Client(client), nil
 	}
-	budget := func(_, _ string) *pace.Budget { return pace.New(pace.Documented(), meter.Waited) }
+	budget := func(_, _ string) *pace.Budget { return pace.New(limits, meter.Waited) }
 	return elb.NewAccounts(open, budget)
 }
 

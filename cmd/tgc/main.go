@@ -14,6 +14,7 @@ import (
 	_ "golang.org/x/crypto/x509roots/fallback" // the image has no certificates by which to know AWS; those of a system, where there are some, go first
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/config"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/sidecar"
 )
 
 // version and revision are set by the linker.
@@ -26,6 +27,7 @@ var (
 const (
 	exitFailure = 1 // the work failed
 	exitUsage   = 2 // the command line or a setting is wrong
+	exitForced  = 3 // a sidecar had to let its pod stop before it was safe
 )
 
 func main() { os.Exit(run()) }
@@ -35,11 +37,15 @@ func run() int {
 	defer stop()
 	started := false
 	root := rootCommand(&started)
+	root.SetArgs(doubleDashes(root, os.Args[1:]))
 	if err := root.ExecuteContext(ctx); err != nil {
 		if ended, is := errors.AsType[commandEnded](err); is {
 			return ended.exitCode()
 		}
 		fmt.Fprintf(os.Stderr, "Error: %v\n", err)
+		if errors.Is(err, sidecar.ErrForced) {
+			return exitForced
+		}
 		if started {
 			return exitFailure
 		}
@@ -61,7 +67,7 @@ func rootCommand(started *bool) *cobra.Command {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		return config.FromEnv(cmd.Flags(), os.LookupEnv)
 	}
-	root.AddCommand(controllerCommand(), simCommand(), installCommand(), versionCommand())
+	root.AddCommand(controllerCommand(), sidecarCommand(), simCommand(), installCommand(), versionCommand())
 	for _, command := range root.Commands() {
 		config.DocumentEnv(command.Flags())
 		markStarted(command, started)

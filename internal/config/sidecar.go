@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/sidecar"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -79,7 +80,7 @@ func (s *Sidecar) AddFlags(set *pflag.FlagSet) {
 	set.IntVar(&s.Port, "port", 0, "port to register (default: that of the target group)")
 	set.StringSliceVar(&s.WaitFor, "wait-for", nil, "register only once this answers: tcp://HOST:PORT accepts connections, http://HOST:PORT/PATH says 200 to 399 (repeatable)")
 	set.BoolVar(&s.WaitInService, "wait-in-service", true, "wait until the load balancers find the target healthy, before /in-service says so and the post-register command is run")
-	set.DurationVar(&s.WaitInServiceTimeout, "wait-in-service-timeout", 5*time.Minute, "how long to wait for that, and then to go on without")
+	set.DurationVar(&s.WaitInServiceTimeout, "wait-in-service-timeout", 5*time.Minute, "after how long to report that it is not; it is waited for all the same")
 	set.DurationVar(&s.StartSpread, "start-spread", 0, "wait a random time of up to this before the first call, so that many pods that start at once do not all call AWS at once")
 	set.DurationVar(&s.SweepInterval, "sweep-interval", 5*time.Minute, "how often to look whether the target is still registered; more seldom in a large target group")
 	s.PreRegister.addFlags(set, FailPreRegister, "before the target is registered")
@@ -176,7 +177,7 @@ func (s *Sidecar) checkCommands() error {
 		name    string
 		command Command
 	}{{FailPreRegister, s.PreRegister}, {FailPostRegister, s.PostRegister}, {FailPostDeregister, s.PostDeregister}} {
-		if _, err := s.Argv(named.command); err != nil {
+		if _, err := s.argv(named.command); err != nil {
 			all = append(all, fmt.Errorf("--%s-command %q: %w", named.name, named.command.Line, err))
 		}
 		all = append(all, unless(named.command.Timeout > 0, "--%s-timeout %s: want more than 0", named.name, named.command.Timeout))
@@ -213,12 +214,7 @@ func (s *Sidecar) Groups() ([]target.Ref, error) {
 	return refs, errors.Join(all...)
 }
 
-// Addresses are the pod's: one, or one of each family. The settings were checked.
-func (s *Sidecar) Addresses() []netip.Addr {
-	addrs, _ := s.addresses()
-	return addrs
-}
-
+// addresses are the pod's: one, or one of each family.
 func (s *Sidecar) addresses() ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	families := map[target.Family]bool{}
@@ -240,8 +236,8 @@ func (s *Sidecar) addresses() ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-// Argv is a command as a program and its arguments; empty for no command.
-func (s *Sidecar) Argv(c Command) ([]string, error) {
+// argv is a command as a program and its arguments; empty for no command.
+func (s *Sidecar) argv(c Command) ([]string, error) {
 	line := strings.TrimSpace(c.Line)
 	switch {
 	case line == "":
@@ -260,8 +256,51 @@ func (s *Sidecar) Argv(c Command) ([]string, error) {
 	return strings.Fields(line), nil
 }
 
-// Fatal tells whether the sidecar is to fail on an event.
-func (s *Sidecar) Fatal(event string) bool { return slices.Contains(s.FailOn, event) }
+// Settings are what the sidecar is told. These settings were completed and checked.
+func (s *Sidecar) Settings() (sidecar.Settings, error) {
+	groups, err := s.Groups()
+	if err != nil {
+		return sidecar.Settings{}, err
+	}
+	addrs, err := s.addresses()
+	if err != nil {
+		return sidecar.Settings{}, err
+	}
+	settings := sidecar.Settings{
+		Groups: groups, Region: s.Region, Role: s.RoleARN, ExternalID: s.ExternalID, Addrs: addrs, Port: uint16(s.Port),
+		WaitInService: s.WaitInService, InServiceTimeout: s.WaitInServiceTimeout, InServiceFatal: slices.Contains(s.FailOn, FailInService),
+		StartSpread: s.StartSpread, Sweep: s.SweepInterval, Grace: s.GracePeriod, Shutdown: s.ShutdownPeriod,
+		DrainToken: s.DrainToken, StateDir: s.StateDir,
+	}
+	if s.BindAddress != "0" {
+		settings.Bind = s.BindAddress
+	}
+	if s.Hold > 0 {
+		settings.Hold = &s.Hold
+	}
+	for _, place := range s.WaitFor {
+		parsed, err := url.Parse(place)
+		if err != nil {
+			return sidecar.Settings{}, err
+		}
+		settings.WaitFor = append(settings.WaitFor, parsed)
+	}
+	for name, command := range map[string]struct {
+		from Command
+		to   *sidecar.Command
+	}{
+		FailPreRegister:    {s.PreRegister, &settings.PreRegister},
+		FailPostRegister:   {s.PostRegister, &settings.PostRegister},
+		FailPostDeregister: {s.PostDeregister, &settings.PostDeregister},
+	} {
+		argv, err := s.argv(command.from)
+		if err != nil {
+			return sidecar.Settings{}, err
+		}
+		*command.to = sidecar.Command{Name: name, Argv: argv, Timeout: command.from.Timeout, Fatal: slices.Contains(s.FailOn, name)}
+	}
+	return settings, nil
+}
 
 // InterfaceAddrs are the addresses of the machine's network interfaces.
 func InterfaceAddrs() ([]netip.Addr, error) {

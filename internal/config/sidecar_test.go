@@ -94,7 +94,8 @@ func TestSidecarFindsItsAddress(t *testing.T) {
 			continue
 		}
 		var got []string
-		for _, addr := range s.Addresses() {
+		addrs, _ := s.addresses()
+		for _, addr := range addrs {
 			got = append(got, addr.String())
 		}
 		if err != nil || !slices.Equal(got, test.wants) {
@@ -122,7 +123,7 @@ func TestSidecarCommands(t *testing.T) {
 		{`echo "two words"`, false, nil, "--shell"},
 	} {
 		s := Sidecar{Shell: test.shell}
-		got, err := s.Argv(Command{Line: test.line})
+		got, err := s.argv(Command{Line: test.line})
 		if test.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), test.fails) {
 				t.Errorf("%q: got %v, want an error with %q", test.line, err, test.fails)

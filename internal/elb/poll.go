@@ -14,6 +14,12 @@ const (
 	pollAtMost  = time.Second
 	pollBefore  = 4 * time.Second // while none of the group was ever healthy so soon
 	pollAtLeast = 15 * time.Second
+
+	// turn is what one of many programs leaves to each of the others that wait: all
+	// together they take about two of the account's ten describe calls a second.
+	turn = 600 * time.Millisecond
+	// sweepTurn is how many times longer that is where nothing is known to change.
+	sweepTurn = 2
 )
 
 // poll is a wish to list the group: at a moment, with an urgency.
@@ -31,13 +37,32 @@ func (s *Syncer) observeAt(p plan.Plan) poll {
 	if !s.mirror.known() {
 		return poll{retryAt, pace.Register}
 	}
-	sweep := poll{s.mirror.listedAt.Add(s.sweepIn), pace.Sweep}
+	sweep := poll{s.mirror.listedAt.Add(max(s.sweepIn, sweepTurn*s.others())), pace.Sweep}
 	for _, wish := range []func(plan.Plan) time.Time{s.pollForGates, s.pollForHeld} {
 		if at := wish(p); !at.IsZero() {
+			at = later(at, s.mirror.listedAt.Add(s.others(target.Initial, target.Unhealthy)))
 			return poll{later(retryAt, earlier(at, sweep.at)), pace.HealthPoll}
 		}
 	}
+	if s.cfg.OneOfMany {
+		return poll{later(retryAt, sweep.at), pace.Sweep}
+	}
 	return poll{later(retryAt, earlier(s.pollForCounts(p), sweep.at)), pace.Sweep}
+}
+
+// others is what one of many leaves to those whose targets are in one of the states; to
+// all, if none is named.
+func (s *Syncer) others(states ...target.State) time.Duration {
+	if !s.cfg.OneOfMany {
+		return 0
+	}
+	n := 0
+	for _, observed := range s.mirror.listed {
+		if len(states) == 0 || slices.Contains(states, observed.Health.State) {
+			n++
+		}
+	}
+	return time.Duration(n) * s.turn
 }
 
 // pollForGates is when the first of the pods that wait for their targets' health
@@ -84,6 +109,9 @@ func (s *Syncer) pollInDoubt(gate plan.Gate, looked, since time.Time) time.Time 
 func (s *Syncer) pollEvery(waited time.Duration) time.Duration {
 	seldom := pollSeldom(waited)
 	switch ripe := s.ripens.after; {
+	case waited < ripe && s.cfg.OneOfMany:
+		return ripe - waited
+	case s.cfg.OneOfMany:
 	case waited < ripe:
 		return min(ripe-waited, max(seldom, pollBefore))
 	case waited < ripe*3/2:

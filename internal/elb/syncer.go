@@ -38,10 +38,11 @@ type Syncer struct {
 	polls   int // lists since something last changed
 	ripens  ripening
 	sweepIn time.Duration
+	turn    time.Duration // what one of many leaves to the others for each of them
 	flights sync.WaitGroup
 }
 
-// SyncerConfig is what a Syncer works with. All fields but Accepted are needed.
+// SyncerConfig is what a Syncer works with. All fields up to Sweep are needed.
 type SyncerConfig struct {
 	Account *Account
 	Group   target.ARN
@@ -58,6 +59,12 @@ type SyncerConfig struct {
 	// Accepted is told how long it took from when a change was first planned
 	// until AWS accepted it.
 	Accepted func(op Op, after time.Duration)
+	// OneOfMany: as many programs as the group has targets list it, each for a target
+	// of its own, so each leaves the others their turns. Nobody asks it for counts.
+	OneOfMany bool
+	// Ripens is how long after their registration targets can be expected to turn
+	// healthy, until it is learned; zero if nothing is known.
+	Ripens time.Duration
 }
 
 // Round is what a Step found.
@@ -81,7 +88,9 @@ func NewSyncer(cfg SyncerConfig) *Syncer {
 		cfg:     cfg,
 		mirror:  newMirror(cfg.Ours),
 		planned: map[target.Key]time.Time{},
+		ripens:  ripening{after: cfg.Ripens},
 		sweepIn: jitter(cfg.Sweep),
+		turn:    jitter(turn),
 	}
 }
 
@@ -354,7 +363,7 @@ func (s *Syncer) observe(ctx context.Context) {
 	}
 	s.lanes[Observe].succeed()
 	s.polls++
-	s.sweepIn = jitter(s.cfg.Sweep)
+	s.sweepIn, s.turn = jitter(s.cfg.Sweep), jitter(turn)
 	s.mirror.depart(list, time.Now())
 	s.mirror.observe(list, asked)
 }

@@ -28,6 +28,7 @@ type Metrics struct {
 	gateOpened   *prometheus.HistogramVec
 	drains       *prometheus.CounterVec
 	drainLate    *prometheus.HistogramVec
+	inService    *prometheus.GaugeVec
 }
 
 // quick are buckets, in seconds, for what should take milliseconds and may take
@@ -89,10 +90,14 @@ func New(registry prometheus.Registerer) *Metrics {
 			Help:    "Time from the deletion of a pod with a drain hook until all of its target groups had let go of it, by the mode of the hook: Sleep or Hold.",
 			Buckets: quick,
 		}, []string{"mode"}),
+		inService: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tgc_sidecar_in_service",
+			Help: "Of a sidecar: 1 if its pod is registered in the target group and was found healthy by the load balancer since, else 0.",
+		}, []string{"target_group"}),
 	}
 	registry.MustRegister(
 		m.targets, m.changes, m.acceptance, m.lastSuccess, m.calls, m.callDuration, m.budgetWait, m.gates, m.gateOpened,
-		m.drains, m.drainLate,
+		m.drains, m.drainLate, m.inService,
 	)
 	for _, outcome := range []drain.Outcome{drain.Held, drain.Forced, drain.Uncovered} {
 		m.drains.WithLabelValues(string(outcome)) // an alert needs the zero before the first one
@@ -153,6 +158,15 @@ func (m *Metrics) Deregistered(mode drain.Mode, after time.Duration) {
 
 // Drained notes how the leaving of a pod came out.
 func (m *Metrics) Drained(outcome drain.Outcome) { m.drains.WithLabelValues(string(outcome)).Inc() }
+
+// InService notes whether the pod of a sidecar is in service in a group.
+func (m *Metrics) InService(group string, is bool) {
+	value := 0.0
+	if is {
+		value = 1
+	}
+	m.inService.WithLabelValues(group).Set(value)
+}
 
 // Accepted notes how long a change took from when it was planned.
 func (m *Metrics) Accepted(op elb.Op, after time.Duration) {

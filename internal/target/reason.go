@@ -56,6 +56,8 @@ const (
 	TakeoverUnconfirmed Reason = "TakeoverUnconfirmed"
 	// TooManyTargets: the group or its load balancer is at its quota.
 	TooManyTargets Reason = "TooManyTargets"
+	// NotOurs: the target is another pod's, which a sidecar leaves alone.
+	NotOurs Reason = "NotOurs"
 )
 
 // Why a readiness gate of a pod is open or closed, besides the reasons above and

@@ -3,6 +3,7 @@ package pace
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -110,7 +111,7 @@ func (b *Budget) Return(class Class) {
 // tokens of the class and the total are taken to be gone, and both buckets are
 // slowed down for a while.
 func (b *Budget) Throttled(class Class) {
-	b.note(func(l *ledger, now time.Time) { l.refused(class, now) })
+	b.note(func(l *ledger, now time.Time) { l.refused(class, now, rand.Float64()) })
 }
 
 // Accepted reports that AWS took a token for a call of the class: it answered with

@@ -22,6 +22,10 @@ type ledger struct {
 	total   bucket
 	queues  [classes][priorities]list.List
 	arrived uint64
+
+	crowded bool
+	pauses  [classes]pause
+	last    [classes]Priority // of the call that was served last
 }
 
 func newLedger(limits Limits, now time.Time) *ledger {
@@ -30,7 +34,8 @@ func newLedger(limits Limits, now time.Time) *ledger {
 			Registration: newBucket(limits.Registration, now),
 			Describe:     newBucket(limits.Describe, now),
 		},
-		total: newBucket(limits.Total, now),
+		total:   newBucket(limits.Total, now),
+		crowded: limits.Crowded,
 	}
 }
 
@@ -70,6 +75,7 @@ func (l *ledger) serve(now time.Time) *waiter {
 			l.leave(w)
 			l.class[w.class].take()
 			l.total.take()
+			l.last[w.class] = w.priority
 			return w
 		}
 	}
@@ -131,14 +137,19 @@ func before(a, b *waiter) bool {
 func (l *ledger) affordable(w *waiter) bool { return l.untilAffordable(w) == 0 }
 
 func (l *ledger) untilAffordable(w *waiter) time.Duration {
-	return max(l.class[w.class].untilServes(w.priority), l.total.untilServes(w.priority))
+	return max(l.untilClass(w), l.total.untilServes(w.priority))
+}
+
+// untilClass is the time until the class alone would serve w.
+func (l *ledger) untilClass(w *waiter) time.Duration {
+	return max(l.class[w.class].untilServes(w.priority), l.pauses[w.class].left(w.priority, l.total.at))
 }
 
 // delaysAny tells whether one of the urgent waiters would find the total short,
 // once its own class has a token, because somebody took one now.
 func (l *ledger) delaysAny(urgent []*waiter) bool {
 	for _, u := range urgent {
-		ready := l.class[u.class].untilServes(u.priority)
+		ready := l.untilClass(u)
 		left := l.total.tokens - 1 + l.total.gain(ready.Seconds())
 		if left+slack < 1+l.total.reserve(u.priority) {
 			return true
@@ -156,13 +167,18 @@ func (l *ledger) putBack(c Class, now time.Time) {
 
 // refused and accepted note AWS's answer to a call of the class. A refusal does
 // not say which of the two buckets was empty, so both count as empty; calls of
-// the other class that are accepted soon clear the total.
-func (l *ledger) refused(c Class, now time.Time) {
+// the other class that are accepted soon clear the total. Luck, in [0, 1), is the part
+// of the longest pause that one of many makes.
+func (l *ledger) refused(c Class, now time.Time, luck float64) {
 	l.class[c].refused(now)
 	l.total.refused(now)
+	if l.crowded {
+		l.pauses[c].refused(l.last[c], now, luck)
+	}
 }
 
 func (l *ledger) accepted(c Class, now time.Time) {
 	l.class[c].accepted(now)
 	l.total.accepted(now)
+	l.pauses[c].accepted()
 }

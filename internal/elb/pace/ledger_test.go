@@ -210,7 +210,7 @@ func TestSweepsLeaveTheReserveToOthers(t *testing.T) {
 
 func TestThrottleEmptiesAndSlows(t *testing.T) {
 	b := newBench(Documented())
-	b.ledger.refused(Registration, b.now)
+	b.ledger.refused(Registration, b.now, 0)
 	s := b.ledger.snapshot()
 	if s.Registration.Tokens != 0 || s.Registration.Refill != 2 || s.Registration.Capacity != 10 {
 		t.Errorf("registration after a throttle: %+v", s.Registration)
@@ -227,7 +227,7 @@ func TestOneEpisodeSlowsOnce(t *testing.T) {
 	b := newBench(Documented())
 	for range 20 { // a whole burst was in flight
 		b.now = b.now.Add(20 * time.Millisecond)
-		b.ledger.refused(Registration, b.now)
+		b.ledger.refused(Registration, b.now, 0)
 		b.ledger.accepted(Registration, b.now)
 	}
 	if share := b.ledger.class[Registration].share; share < decrease || share > decrease+recovery {
@@ -239,7 +239,7 @@ func TestSlownessHasAFloor(t *testing.T) {
 	b := newBench(Documented())
 	for range 20 {
 		b.now = b.now.Add(2 * episode)
-		b.ledger.refused(Registration, b.now)
+		b.ledger.refused(Registration, b.now, 0)
 	}
 	if share := b.ledger.class[Registration].share; share != floor {
 		t.Errorf("share %v after many refusals, want the floor %v", share, floor)
@@ -248,7 +248,7 @@ func TestSlownessHasAFloor(t *testing.T) {
 
 func TestAfterAThrottleCallsLeaveOneAtATime(t *testing.T) {
 	b := newBench(Documented())
-	b.ledger.refused(Registration, b.now)
+	b.ledger.refused(Registration, b.now, 0)
 	b.ask(Registration, Register, 30)
 	b.ask(Registration, Terminating, 3)
 	b.pass(5 * time.Second)
@@ -267,7 +267,7 @@ func TestAfterAThrottleCallsLeaveOneAtATime(t *testing.T) {
 
 func TestSharesRecover(t *testing.T) {
 	byTime := newBench(Documented())
-	byTime.ledger.refused(Registration, byTime.now)
+	byTime.ledger.refused(Registration, byTime.now, 0)
 	byTime.pass(31 * time.Second)
 	byTime.ledger.advance(byTime.now)
 	if share := byTime.ledger.class[Registration].share; share != 1 {
@@ -275,7 +275,7 @@ func TestSharesRecover(t *testing.T) {
 	}
 
 	bySuccess := newBench(Documented())
-	bySuccess.ledger.refused(Registration, bySuccess.now)
+	bySuccess.ledger.refused(Registration, bySuccess.now, 0)
 	bySuccess.pass(episode)
 	for range 20 {
 		bySuccess.ledger.accepted(Registration, bySuccess.now)
@@ -287,7 +287,7 @@ func TestSharesRecover(t *testing.T) {
 
 func TestAcceptedDescribesClearTheTotalNotTheOtherClass(t *testing.T) {
 	b := newBench(Documented())
-	b.ledger.refused(Registration, b.now)
+	b.ledger.refused(Registration, b.now, 0)
 	b.pass(episode)
 	for range 20 {
 		b.ledger.accepted(Describe, b.now)

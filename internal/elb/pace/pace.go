@@ -24,6 +24,8 @@
 //   - When AWS refuses a call all the same (others in the account spend too), the
 //     tokens are gone and both buckets shrink, refill and capacity alike; they
 //     grow back by time and by calls that AWS accepts. See bucket.
+//   - One of many programs that do not see each other then also waits for a
+//     random time, so that they do not come back all at once. See crowd.
 //
 // The decisions are in ledger and bucket, which are told the time and never
 // block. Budget adds the waiting.
@@ -95,6 +97,9 @@ type Limits struct {
 	Registration Limit
 	Describe     Limit
 	Total        Limit // what every call draws from, whatever its class
+	// Crowded: many programs like this one call in the same account, and do not see
+	// each other.
+	Crowded bool
 }
 
 // Documented gives the limits that AWS documents for ELBv2 as defaults of an
@@ -119,6 +124,19 @@ func (l Limits) within(jitter time.Duration) Limits {
 		limit.Capacity = max(minCapacity, limit.Capacity-limit.Refill*jitter.Seconds())
 	}
 	return l
+}
+
+// OneOfMany gives the limits of one of many programs in an account, each of which has
+// a few calls to make now and then. They are not a share of the account's, which
+// would have to be so small that nobody got anywhere: what keeps the account from
+// being asked for too much is that each takes refusals as a sign that others call.
+func OneOfMany() Limits {
+	return Limits{
+		Registration: Limit{Capacity: 4, Refill: 1},
+		Describe:     Limit{Capacity: 6, Refill: 2},
+		Total:        Limit{Capacity: 8, Refill: 2},
+		Crowded:      true,
+	}
 }
 
 // The least values of a Limit. Less would let no call through, or hardly any.

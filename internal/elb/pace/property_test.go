@@ -31,7 +31,7 @@ func act(t *rapid.T, b *bench) {
 	case 5, 6, 7:
 		b.pass(time.Duration(rapid.IntRange(0, 5000).Draw(t, "ms")) * time.Millisecond)
 	case 8:
-		b.ledger.refused(anyClass.Draw(t, "class"), b.now)
+		b.ledger.refused(anyClass.Draw(t, "class"), b.now, 0)
 	case 9:
 		b.ledger.accepted(anyClass.Draw(t, "class"), b.now)
 	}
