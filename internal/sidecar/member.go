@@ -205,7 +205,7 @@ func (m *member) plan(group target.Group, key target.Key, have plan.Observation)
 	wanted := desired.Wanted{Candidates: []desired.Candidate{candidate}, HoldOthers: target.NotOurs}
 	policy := plan.Policy{FailsWithin: group.Check.FailsWithin()}
 	if aim.verdict == desired.Leave {
-		policy.Drain = m.hold() + drain.Margin // which is for the call
+		policy.Drain = m.leastHold() + drain.Margin // which is for the call
 		wanted.Candidates[0].ServesUntil = aim.until
 	} else if !m.inService() {
 		wanted.Candidates[0].Reason = target.GatePending
@@ -238,6 +238,19 @@ func (m *member) hold() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.found.hold(m.sidecar.cfg.Hold)
+}
+
+// leastHold is the same, but the least that it can be while the group's delay is being
+// read, so that the last healthy target is not let go before it is known what time
+// there is.
+func (m *member) leastHold() time.Duration {
+	m.mu.Lock()
+	f := m.found
+	m.mu.Unlock()
+	if f.delay == nil && !f.delayUnknown {
+		f.delay = new(time.Duration)
+	}
+	return f.hold(m.sidecar.cfg.Hold)
 }
 
 func (f *found) hold(set *time.Duration) time.Duration {
@@ -353,11 +366,15 @@ func (m *member) lookAtDelay(ctx context.Context) time.Time {
 	known, again := m.delays.Look(ctx, group.ARN)
 	m.mu.Lock()
 	failed := known.Err != nil && !m.found.delayUnknown
+	first := known.Known && m.found.delay == nil
 	m.found.delayUnknown = known.Err != nil
 	if known.Known {
 		m.found.delay = &known.Value
 	}
 	m.mu.Unlock()
+	if failed || first {
+		m.rouse() // what is planned may depend on it
+	}
 	if failed {
 		m.sidecar.log.Warn("The deregistration delay could not be read, and AWS's default is assumed", "group", group.ARN.String(), "reason", string(target.DrainDefaults), "error", known.Err.Error())
 	}
