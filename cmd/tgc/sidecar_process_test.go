@@ -274,7 +274,9 @@ func TestSidecarProcess(t *testing.T) {
 		p := sim.sidecarOf(program, "--state-dir", dir)
 		p.says("In service")
 		p.signal(syscall.SIGKILL)
-		<-p.ended
+		if <-p.ended == nil {
+			t.Error("a killed process ended in order")
+		}
 		sim.expect(own, other)
 		sim.ClearCalls()
 		again := sim.sidecarOf(program, "--state-dir", dir)

@@ -10,7 +10,7 @@ import (
 )
 
 // crowd starts pods at one moment, in an account with the limits that AWS documents,
-// waits until all are in service, ends them at one moment, and gives what calls were
+// waits until all are in service, ends them at one moment later, and gives what calls were
 // made in the meantime.
 func crowd(t *testing.T, n int, spread time.Duration) (starting, ending map[string]int) {
 	t.Helper()
@@ -31,6 +31,7 @@ func crowd(t *testing.T, n int, spread time.Duration) (starting, ending map[stri
 		})
 		starting = w.sum()
 		t.Logf("in service after %v: %v", took, starting)
+		time.Sleep(10 * time.Minute) // within which each has read the group's delay
 		w.sim.ClearCalls()
 		for _, p := range w.pods {
 			p.stop()

@@ -270,32 +270,37 @@ func (m *member) take(round elb.Round) {
 	in := report.Input{
 		Group: group, Bindings: []desired.BindingID{binding}, Have: round.Have, Plan: round.Plan, Outcome: round.Outcome,
 	}
-	ready := report.Of(in)[0].Ready
-	if ready.True && !round.Known {
-		ready = report.Condition{Reason: target.Syncing, Message: "the target group is being listed"}
-	}
 	gates := report.Gates(in)
+	healthy := len(gates) > 0 && gates[0].True
+	state, failed := describe(in, round.Known, gates, key)
 	m.note(func(f *found) {
-		f.absent, f.failed = false, !ready.True && ready.Reason != target.Syncing
+		f.state, f.failed, f.absent = state, failed, false
 		f.registered = has(round.Plan.Stay, key)
 		f.noteLost(lost, round.Known)
-		if len(gates) > 0 && gates[0].True {
+		if healthy {
 			f.inService = true
 			f.askDelay = time.Now().Add(m.sidecar.cfg.Sweep/2 + rand.N(m.sidecar.cfg.Sweep))
 		}
-		switch {
-		case ready.True && len(gates) > 0:
-			f.state = fmt.Sprintf("%s: %s", gates[0].Reason, gates[0].Message)
-		case ready.True && has(round.Plan.Held, key):
-			f.state = fmt.Sprintf("%s: target %s of %s stays until another is healthy, as long as the grace period allows", target.LastHealthyTarget, key, group.ARN.Name)
-		case ready.True && f.registered:
-			f.state = fmt.Sprintf("%s: target %s of %s is registered", target.Registered, key, group.ARN.Name)
-		case ready.True:
-			f.state = fmt.Sprintf("%s: target %s of %s is not registered", target.NotRegistered, key, group.ARN.Name)
-		default:
-			f.state = fmt.Sprintf("%s: %s", ready.Reason, ready.Message)
-		}
 	})
+}
+
+// describe tells in a sentence how the pod's target stands, and whether something
+// failed that somebody should know.
+func describe(in report.Input, known bool, gates []report.Gate, key target.Key) (state string, failed bool) {
+	ready, group := report.Of(in)[0].Ready, in.Group.ARN.Name
+	switch {
+	case !ready.True:
+		return fmt.Sprintf("%s: %s", ready.Reason, ready.Message), ready.Reason != target.Syncing
+	case !known:
+		return fmt.Sprintf("%s: target group %s is being listed", target.Syncing, group), false
+	case len(gates) > 0:
+		return fmt.Sprintf("%s: %s", gates[0].Reason, gates[0].Message), false
+	case has(in.Plan.Held, key):
+		return fmt.Sprintf("%s: target %s of %s stays until another is healthy, as long as the grace period allows", target.LastHealthyTarget, key, group), false
+	case has(in.Plan.Stay, key):
+		return fmt.Sprintf("%s: target %s of %s is registered", target.Registered, key, group), false
+	}
+	return fmt.Sprintf("%s: target %s of %s is not registered", target.NotRegistered, key, group), false
 }
 
 func has(changes []plan.Change, key target.Key) bool {

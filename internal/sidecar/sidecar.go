@@ -170,7 +170,7 @@ func (s *Sidecar) live(ctx, work context.Context, running *sync.WaitGroup) (agai
 		s.Leave("a failure that is fatal by --fail-on")
 	}
 	<-now.ended.Done()
-	failure = errors.Join(failure, s.depart(now, work, running, failure == nil))
+	failure = errors.Join(failure, s.depart(work, now, running, failure == nil))
 	if failure == nil && !s.awaitEnd(ctx, now) {
 		return true, nil
 	}
@@ -316,7 +316,7 @@ func (s *Sidecar) leaveAt(since time.Time) drain.Leave {
 
 // depart sees to it that the pod is let go, waits until it may stop, and says so. With
 // hold unset it waits for the groups only, since the pod goes on serving.
-func (s *Sidecar) depart(now *stay, work context.Context, running *sync.WaitGroup, hold bool) error {
+func (s *Sidecar) depart(work context.Context, now *stay, running *sync.WaitGroup, hold bool) error {
 	if !s.certainlyOut() {
 		s.start(work, running)
 		s.rouse()
