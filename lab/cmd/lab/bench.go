@@ -18,7 +18,7 @@ func benchCommand() *cobra.Command {
 	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
 	c.Flags().IntVar(&options.Replacements, "replacements", 120, "number of pods to replace")
 	c.Flags().DurationVar(&options.Every, "every", time.Second, "how often a pod is replaced")
-	c.AddCommand(benchGatesCommand(), benchAdmissionCommand())
+	c.AddCommand(benchGatesCommand(), benchAdmissionCommand(), benchSidecarsCommand())
 	return c
 }
 
@@ -46,5 +46,21 @@ func benchAdmissionCommand() *cobra.Command {
 	c := measurement("admission", "Measure what the policy and the webhook add to the creation of a pod", bench.Admission, &options)
 	c.Flags().IntSliceVar(&options.Bindings, "bindings", []int{1, 10, 100, 1000}, "numbers of bindings in a namespace")
 	c.Flags().IntVar(&options.Pods, "pods", 500, "number of pods for each figure")
+	return c
+}
+
+func benchSidecarsCommand() *cobra.Command {
+	var options bench.SidecarOptions
+	c := &cobra.Command{
+		Use:   "sidecars",
+		Short: "Measure how many sidecars come into service at once, and how many AWS calls it takes",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return bench.Sidecars(c.Context(), options, c.OutOrStdout())
+		},
+	}
+	c.Flags().IntVar(&options.Sidecars, "sidecars", 300, "number of sidecars in the account")
+	c.Flags().DurationVar(&options.Latency, "latency", 80*time.Millisecond, "how long each AWS call takes")
+	c.Flags().DurationVar(&options.Spread, "spread", 0, "--start-spread of each")
 	return c
 }
