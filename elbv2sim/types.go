@@ -1,6 +1,7 @@
 package elbv2sim
 
 import (
+	"encoding/json"
 	"net/netip"
 	"time"
 )
@@ -257,6 +258,10 @@ type Settings struct {
 	Credentials []Credential `json:"credentials,omitempty"`
 	// Deny lists actions that are answered with AccessDenied; * denies all.
 	Deny []string `json:"deny,omitempty"`
+	// IAMPolicy is a policy document of IAM that all calls must comply with, as if
+	// it were the only one attached to every caller. Without one all is allowed that
+	// Deny does not list.
+	IAMPolicy json.RawMessage `json:"iamPolicy,omitempty"`
 }
 
 // Latency is how long every call takes, in real time, before it has an effect:

@@ -24,6 +24,7 @@ import (
 type simFlags struct {
 	listen, admin string
 	seedFile      string
+	policyFile    string
 	groups        []string
 	dialMap       []string
 	checks        string
@@ -40,6 +41,7 @@ func (f *simFlags) add(set *pflag.FlagSet) {
 	set.StringVar(&f.listen, "listen", "127.0.0.1:8480", "address of the AWS API; port 0 picks a free one")
 	set.StringVar(&f.admin, "admin-listen", "", "address of the admin API (default: that of the AWS API, under "+elbsim.AdminPath+")")
 	set.StringVar(&f.seedFile, "seed", "", "YAML or JSON file with the groups, load balancers and settings to begin with")
+	set.StringVar(&f.policyFile, "iam-policy", "", "JSON file with an IAM policy that all calls must comply with; what it does not allow is answered with AccessDenied")
 	set.StringArrayVar(&f.groups, "group", nil, "group to begin with, as name=NAME[,protocol=HTTP][,port=80][,loadBalancer=NAME][,family=ipv4][,type=ip][,vpc=ID][,path=/][,interval=30s][,region=REGION][,account=ID] (repeatable)")
 	set.StringSliceVar(&f.dialMap, "dial-map", nil, "where health checks and traffic find targets, as RANGE=RANGE, such as 10.0.0.0/8=127.0.0.0/8 (repeatable)")
 	set.StringVar(&f.checks, "health-checks", "real", "real connects to the targets, pass finds every target healthy, none leaves them initial")
@@ -121,7 +123,25 @@ func (f *simFlags) options(set *pflag.FlagSet) (elbsim.Options, error) {
 	check, checkErr := f.checkFunc(dial)
 	plane, planeErr := f.planeOptions(dial)
 	options := elbsim.Options{Settings: &settings, Seed: seed, Check: check, LogLimit: f.logLimit, Speed: f.speed, DataPlane: plane}
-	return options, errors.Join(dialErr, checkErr, planeErr, f.checkNumbers(), applySettings(set, &settings))
+	return options, errors.Join(dialErr, checkErr, planeErr, f.checkNumbers(), f.readPolicy(&settings), applySettings(set, &settings))
+}
+
+// readPolicy puts the policy of the file into settings, unless it is wrong.
+func (f *simFlags) readPolicy(settings *elbsim.Settings) error {
+	if f.policyFile == "" {
+		return nil
+	}
+	document, err := os.ReadFile(f.policyFile)
+	if err != nil {
+		return fmt.Errorf("--iam-policy %s: %w", f.policyFile, err)
+	}
+	with := *settings
+	with.IAMPolicy = document
+	if err := with.Validate(); err != nil {
+		return fmt.Errorf("--iam-policy %s: %w", f.policyFile, err)
+	}
+	*settings = with
+	return nil
 }
 
 // checkNumbers names numbers that make no sense.

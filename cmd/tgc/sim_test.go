@@ -191,3 +191,30 @@ func TestSimSettersAreFlagsAndTheOtherWayRound(t *testing.T) {
 		t.Error("the help of --bucket lists four classes")
 	}
 }
+
+// The policies of config/iam, as they stand, are for the simulator's own account and
+// region, and a wrong one is refused with its flag, file and element.
+func TestSimTakesThePoliciesOfThisRepository(t *testing.T) {
+	policies, err := filepath.Glob(filepath.Join("..", "..", "config", "iam", "*.json"))
+	if err != nil || len(policies) == 0 {
+		t.Fatal(policies, err)
+	}
+	for _, policy := range policies {
+		startSim(t, "--iam-policy", policy)
+	}
+	wrong := filepath.Join(t.TempDir(), "policy.json")
+	if err := os.WriteFile(wrong, []byte(`{"Statement": {"Effect": "Allow", "Action": "RegisterTargets", "Resource": "*"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range map[string]string{
+		wrong:        `: iamPolicy: Statement.Action: "RegisterTargets": want SERVICE:NAME, such as`,
+		"nowhere.js": "no such file",
+	} {
+		command := simCommand()
+		command.SetArgs([]string{"--listen", "127.0.0.1:0", "--iam-policy", file})
+		command.SilenceErrors, command.SilenceUsage = true, true
+		if err := command.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "--iam-policy "+file) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v", err)
+		}
+	}
+}

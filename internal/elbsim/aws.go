@@ -57,6 +57,9 @@ func (s *Sim) received(httpRequest *http.Request) (request, form, operation) {
 	at, unknown := s.Settings().identity(httpRequest.Header)
 	r := describe(f)
 	r.scope, r.id = at, newRequestID()
+	if resources, limited := limits[r.action]; limited {
+		r.resources = resources(f, at)
+	}
 	r.userAgent, r.attempt = httpRequest.UserAgent(), httpRequest.Header.Get("Amz-Sdk-Request")
 	r.ignored = f.ignored
 	run, err := operationFor(f)

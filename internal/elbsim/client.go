@@ -141,6 +141,9 @@ func firstOf(lists ...[]string) string {
 
 func (c *client) request(action, group string, targets []target.Target) request {
 	r := request{scope: c.at, action: action, group: group, userAgent: userAgent, id: newRequestID()}
+	if _, limited := limits[action]; limited {
+		r.resources = []string{group}
+	}
 	for _, t := range targets {
 		r.targets = append(r.targets, t.Key.String())
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
@@ -17,6 +16,7 @@ type request struct {
 	action    string
 	group     string
 	targets   []string
+	resources []string // ARNs that rights to the action can be limited to; none for *
 	userAgent string
 	attempt   string
 	id        string
@@ -66,7 +66,7 @@ func (s *Sim) attempt(ctx context.Context, r request, apply func(*model.World, t
 	if r.refusal != nil {
 		return "", false, r.refusal
 	}
-	if err := s.denied(r); err != nil {
+	if err := s.permitted(r); err != nil {
 		return "", false, err
 	}
 	if err := pause(ctx, s.Settings().Latency.draw(exponential)); err != nil {
@@ -119,20 +119,6 @@ func pause(ctx context.Context, d time.Duration) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
-	}
-}
-
-// denied is the refusal of an action on the deny list.
-func (s *Sim) denied(r request) error {
-	deny := s.Settings().Deny
-	if !slices.Contains(deny, r.action) && !slices.Contains(deny, "*") {
-		return nil
-	}
-	return &model.Error{
-		Code: "AccessDenied",
-		Message: fmt.Sprintf("User: arn:aws:iam::%s:user/simulated is not authorized to perform: elasticloadbalancing:%s because no identity-based policy allows the elasticloadbalancing:%s action",
-			r.account, r.action, r.action),
-		Status: 403,
 	}
 }
 

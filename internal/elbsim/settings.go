@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/iam"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 )
 
@@ -37,6 +38,10 @@ type Settings struct {
 	// Deny lists actions that are answered with AccessDenied, such as
 	// RegisterTargets; * denies all.
 	Deny []string `json:"deny,omitempty"`
+	// IAMPolicy is a policy document of IAM that all calls must comply with, as if
+	// it were the only one attached to every caller. Without one all is allowed that
+	// Deny does not list. Package iam says which part of the language is understood.
+	IAMPolicy json.RawMessage `json:"iamPolicy,omitempty"`
 }
 
 // Credential is a known access key.
@@ -90,6 +95,7 @@ func (s Settings) config(at scope) model.Config {
 func (s Settings) merged(object []byte) (Settings, error) {
 	s.Buckets, s.VPCs = maps.Clone(s.Buckets), maps.Clone(s.VPCs)
 	s.Credentials, s.Deny = slices.Clone(s.Credentials), slices.Clone(s.Deny)
+	s.IAMPolicy = bytes.Clone(s.IAMPolicy)
 	if err := decodeStrict(object, &s); err != nil {
 		return s, err
 	}
@@ -98,6 +104,26 @@ func (s Settings) merged(object []byte) (Settings, error) {
 
 // Validate names the first setting that makes no sense.
 func (s Settings) Validate() error {
+	_, err := s.valid()
+	return err
+}
+
+// valid is Validate, and gives the policy that was read; nil if there is none.
+func (s Settings) valid() (*iam.Policy, error) {
+	if err := s.checkRules(); err != nil {
+		return nil, err
+	}
+	if len(s.IAMPolicy) == 0 || string(s.IAMPolicy) == "null" {
+		return nil, nil
+	}
+	policy, err := iam.Parse(s.IAMPolicy)
+	if err != nil {
+		return nil, fmt.Errorf("iamPolicy: %w", err)
+	}
+	return &policy, nil
+}
+
+func (s Settings) checkRules() error {
 	if !slices.Contains([]string{"Throttling", "ThrottlingException"}, s.ThrottleCode) {
 		return fmt.Errorf("throttle code %q: want Throttling or ThrottlingException", s.ThrottleCode)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/iam"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 )
 
@@ -61,6 +62,7 @@ type Sim struct {
 
 	mu       sync.Mutex // guards what follows; never held across I/O or a wait
 	settings Settings
+	policy   *iam.Policy // that of settings; nil if there is none
 	worlds   map[scope]*model.World
 	change   uint64        // counts what may have changed the models
 	changed  chan struct{} // closed at the next
@@ -86,13 +88,14 @@ func New(options Options) (*Sim, error) {
 // empty log, full buckets.
 func (s *Sim) Reset() error {
 	settings := s.initial()
-	if err := settings.Validate(); err != nil {
+	policy, err := settings.valid()
+	if err != nil {
 		return err
 	}
 	s.faults.clear()
 	s.log.clear()
 	s.mu.Lock()
-	s.settings, s.worlds = settings, map[scope]*model.World{}
+	s.settings, s.policy, s.worlds = settings, policy, map[scope]*model.World{}
 	s.traffic.startAnew()
 	s.nudge()
 	s.mu.Unlock()
@@ -120,12 +123,13 @@ func (s *Sim) Settings() Settings {
 // Configure changes how the simulator behaves from now on. The maps and slices of
 // settings become the simulator's. The error names a setting that makes no sense.
 func (s *Sim) Configure(settings Settings) error {
-	if err := settings.Validate(); err != nil {
+	policy, err := settings.valid()
+	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.follow(settings)
+	s.follow(settings, policy)
 	return nil
 }
 
@@ -135,16 +139,17 @@ func (s *Sim) amend(change func(*Settings)) error {
 	defer s.mu.Unlock()
 	settings := s.settings
 	change(&settings)
-	if err := settings.Validate(); err != nil {
+	policy, err := settings.valid()
+	if err != nil {
 		return err
 	}
-	s.follow(settings)
+	s.follow(settings, policy)
 	return nil
 }
 
-// follow puts valid settings in force. s.mu is held.
-func (s *Sim) follow(settings Settings) {
-	s.settings = settings
+// follow puts valid settings in force, with the policy in them. s.mu is held.
+func (s *Sim) follow(settings Settings, policy *iam.Policy) {
+	s.settings, s.policy = settings, policy
 	now := s.clock.Now()
 	for at, world := range s.worlds {
 		world.Reconfigure(now, settings.config(at))
