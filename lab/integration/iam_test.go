@@ -7,13 +7,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/model"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -27,6 +25,10 @@ type iamMode struct {
 var iamModes = []iamMode{
 	{"controller.json", func(e *env, group target.ARN) {
 		e.binding("web", "web", group, asking(&v1beta1.Drain{Mode: v1beta1.DrainSleep}))
+		e.controller()
+	}},
+	{"controller-tags.json", func(e *env, group target.ARN) {
+		e.binding("web", "web", group, asking(&v1beta1.Drain{Mode: v1beta1.DrainSleep}), tagged)
 		e.controller()
 	}},
 	{"one-service-arn.json", func(e *env, group target.ARN) {
@@ -77,12 +79,12 @@ func (d policyDocument) actions() []string {
 	return all
 }
 
-// newIAM makes an env with a Service web of two pods and a group web, whose simulator
-// enforces the policy of a mode without one of its actions; "" leaves all in.
+// newIAM makes an env with a group web, which has the tag of controller-tags.json. Its
+// simulator enforces the policy of a mode without one of its actions; "" leaves all in.
 func newIAM(t *testing.T, m iamMode, without string) (*env, target.ARN) {
 	t.Helper()
 	e := newEnv(t)
-	group := e.group(func(g *elbsim.SeedGroup) { g.Name = "web" })
+	group := e.group(func(g *elbsim.SeedGroup) { g.Name, g.Tags = "web", map[string]string{"team": "shop"} })
 	document := m.read(t, group)
 	for i, s := range slices.Backward(document.Statement) {
 		s.Action = slices.DeleteFunc(s.Action, func(action string) bool { return action == "elasticloadbalancing:"+without })
@@ -160,25 +162,16 @@ func TestPoliciesAreLeast(t *testing.T) {
 // The policy for groups with a tag lets pods into these only; and out of all, since a
 // group that has lost the tag must be left, too.
 func TestPolicyByTag(t *testing.T) {
-	e, other := newIAM(t, iamMode{policy: "controller-tags.json"}, "")
-	group := e.group(func(g *elbsim.SeedGroup) {
-		g.Name, g.LoadBalancer, g.Tags = "shop", "shop", map[string]string{"team": "shop"}
-	})
-	web := e.deployment("web", 2)
+	e, group := newIAM(t, iamMode{policy: "controller-tags.json"}, "")
+	other := e.group(func(g *elbsim.SeedGroup) { g.Name, g.LoadBalancer = "api", "api" })
+	e.deployment("web", 1)
 	e.service("web")
-	e.binding("tagged", "web", group)
+	e.binding("tagged", "web", group, tagged)
 	e.binding("other", "web", other)
-	e.controller()
-	e.inStep(group, "web", 2)
+	e.controller("--sweep-interval=1s")
+	e.inStep(group, "web", 1)
 	c := e.condition("other", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)
 	e.contains(c.Message, "RegisterTargets on resource: "+other.String(), "IAM policy")
-
-	err := e.sim.With(elbsim.DefaultAccount, elbsim.DefaultRegion, func(w *model.World, now time.Time) error {
-		return w.RemoveTags(now, []string{group.String()}, []string{"team"})
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.scale(web, 1)
-	e.inStep(group, "web", 1)
+	e.tag(group, "")
+	e.inStepWith(group, nil)
 }
