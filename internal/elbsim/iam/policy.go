@@ -20,11 +20,11 @@ type Policy struct{ statements []statement }
 type Decision string
 
 const (
-	// Allowed: a statement allows it, and none denies it.
+	// Allowed is for what a statement allows, and none denies.
 	Allowed Decision = "allowed"
-	// ImplicitDeny: no statement speaks of it.
+	// ImplicitDeny is for what no statement speaks of.
 	ImplicitDeny Decision = "implicit deny"
-	// ExplicitDeny: a statement denies it, whatever others allow.
+	// ExplicitDeny is for what a statement denies, whatever others allow.
 	ExplicitDeny Decision = "explicit deny"
 )
 
