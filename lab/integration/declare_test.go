@@ -55,7 +55,7 @@ func (e *env) account(file, name string) *rest.Config {
 	return config
 }
 
-const oneService = "../../config/rbac/one-service.yaml"
+const oneService = "../../config/one-service/rbac.yaml"
 
 func TestBindingByFlagsNeedsOnlyARole(t *testing.T) {
 	t.Parallel()

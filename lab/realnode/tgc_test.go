@@ -299,7 +299,7 @@ func TestImageTellsItsVersion(t *testing.T) {
 }
 
 // tgc runs as a Deployment of the released image, with the rights of
-// config/rbac/one-service.yaml and the token of its ServiceAccount, and reaches the API
+// config/one-service/rbac.yaml and the token of its ServiceAccount, and reaches the API
 // server where pods look for it.
 func TestControllerInAPod(t *testing.T) {
 	needNodes(t)
@@ -378,10 +378,10 @@ func serveToPods(t *testing.T) string {
 	return "http://" + listener.Addr().String()
 }
 
-// applyRBAC makes the objects of config/rbac/one-service.yaml in a namespace.
+// applyRBAC makes the objects of config/one-service/rbac.yaml in a namespace.
 func applyRBAC(t *testing.T, namespace string) {
 	t.Helper()
-	file, err := os.Open(filepath.Join("..", "..", "config", "rbac", "one-service.yaml"))
+	file, err := os.Open(filepath.Join("..", "..", "config", "one-service", "rbac.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
