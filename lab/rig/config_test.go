@@ -18,12 +18,14 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/manifests"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
@@ -54,7 +56,7 @@ func TestConfigAsItIs(t *testing.T) {
 	})
 	c := &configured{T: t, Rig: r}
 	c.must(r.Namespace(t.Context(), shop))
-	c.must(r.Apply(t.Context(), ""))
+	c.apply("../../config")
 	c.bind()
 	t.Run("policy", func(t *testing.T) { (&configured{t, r}).policy() })
 	t.Run("webhook", func(t *testing.T) { (&configured{t, r}).webhook() })
@@ -70,6 +72,15 @@ func (c *configured) must(err error) {
 	if err != nil {
 		c.Fatal(err)
 	}
+}
+
+// apply does what kubectl apply -k --server-side does, and gives what it applied.
+func (c *configured) apply(folder string) []*unstructured.Unstructured {
+	c.Helper()
+	objects, err := manifests.Build(folder)
+	c.must(err)
+	c.must(manifests.Apply(c.Context(), c.API, objects))
+	return objects
 }
 
 // bind makes a Service with a binding that asks for a gate and a hook.
@@ -109,10 +120,8 @@ func (c *configured) controller(options rig.ProcessOptions) {
 // policy waits until pods get what their binding asks for, and until they are ready
 // with it.
 func (c *configured) policy() {
-	c.must(c.Apply(c.Context(), "policy"))
+	objects := c.apply("../../config/policy")
 	c.Cleanup(func() {
-		objects, err := rig.Kustomize("policy")
-		c.must(err)
 		for _, object := range objects {
 			c.must(c.API.Delete(context.WithoutCancel(c.Context()), object))
 		}
@@ -150,7 +159,7 @@ func (c *configured) policy() {
 // authority that the controller put into the configuration. As it is, nobody answers,
 // and pods are made all the same.
 func (c *configured) webhook() {
-	c.must(c.Apply(c.Context(), "webhook"))
+	c.apply("../../config/webhook")
 	c.eventually("pods without policy and webhook", func() error {
 		if pod := c.tried(shop); injected(pod) {
 			return fmt.Errorf("one gets %+v", pod.Spec)
