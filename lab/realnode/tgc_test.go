@@ -29,7 +29,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 )
 
@@ -51,39 +50,23 @@ const replicas = 3
 // beds numbers their target groups.
 var beds atomic.Int64
 
-// newBed makes a bed and waits until its pods are healthy targets. tgc runs as a process beside the cluster until the test ends.
+// newBed makes a bed and waits until its pods are healthy targets.
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	b := &bed{namespace: namespace(t)}
 	b.plant(t)
 	service(t, b.namespace, "web")
-	objects := []client.Object{b.deployment(), &v1beta1.TargetGroupBinding{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "web"},
-		Spec: v1beta1.TargetGroupBindingSpec{
-			TargetGroupARN: b.group.String(),
-			ServiceRef:     v1beta1.ServiceReference{Name: "web", Port: intstr.FromInt32(80)},
-		},
-	}}
-	for _, object := range objects {
-		if err := shared.API.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		if err := shared.API.Delete(context.Background(), objects[0]); err != nil {
-			t.Error(err)
-		}
-	})
-	controller, err := shared.Controller(context.WithoutCancel(t.Context()), rig.ProcessOptions{Args: []string{"--namespace=" + b.namespace}})
-	if err != nil {
+	b.bind(t, func(*v1beta1.TargetGroupBindingSpec) {})
+	deployment := b.deployment()
+	if err := shared.API.Create(t.Context(), deployment); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		controller.Stop()
-		if t.Failed() {
-			t.Logf("log of tgc:\n%s", controller.Log())
+		if err := shared.API.Delete(context.Background(), deployment); err != nil {
+			t.Error(err)
 		}
 	})
+	b.control(t)
 	b.awaitSettled(t)
 	return b
 }
