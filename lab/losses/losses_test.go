@@ -132,9 +132,7 @@ func TestRollingUpdateOnRealNodes(t *testing.T) {
 	for _, strategy := range Strategies() {
 		c := caseOf(t, strategy.Name, "rolling-update", "ALB", "normal")
 		c.Scenario.Replicas = 2
-		if !strategy.Loopback {
-			cases = append(cases, c)
-		}
+		cases = append(cases, c)
 	}
 	reports, err := Run(t.Context(), cases, Options{RealNodes: true, Parallel: 2, Progress: t.Output()})
 	if err != nil {

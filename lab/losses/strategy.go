@@ -19,8 +19,6 @@ type Strategy struct {
 	equip func(*corev1.PodSpec, Timing)
 	// ask makes a binding ask tgc for what the strategy consists of. May be nil.
 	ask func(*v1beta1.TargetGroupBindingSpec, Timing)
-	// Loopback: it needs loopback nodes, whose pods reach the controller.
-	Loopback bool
 }
 
 // Strategies are all there are.
@@ -49,8 +47,8 @@ func Strategies() []Strategy {
 		},
 		{
 			Name: "hold", About: "a readiness gate and the drain mode Hold of tgc",
-			Covers: math.MaxInt64, Loopback: true,
-			ask: func(b *v1beta1.TargetGroupBindingSpec, t Timing) { drained(b, v1beta1.DrainHold, t, t.Late) },
+			Covers: math.MaxInt64,
+			ask:    func(b *v1beta1.TargetGroupBindingSpec, t Timing) { drained(b, v1beta1.DrainHold, t, t.Late) },
 		},
 	}
 }

@@ -160,9 +160,6 @@ func (f lossesFlags) run(ctx context.Context, stdout, stderr io.Writer) error {
 		return err
 	}
 	if f.realNodes {
-		if i := slices.IndexFunc(cases, func(c losses.Case) bool { return c.Strategy.Loopback }); i >= 0 {
-			return fmt.Errorf("--strategy %s needs loopback nodes: leave out --real-nodes", cases[i].Strategy.Name)
-		}
 		if err := realnode.Enter(ctx, stderr); err != nil {
 			return err
 		}
