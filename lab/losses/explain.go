@@ -106,11 +106,13 @@ func (h history) restarts() []Restart {
 			continue
 		}
 		r := Restart{Pod: p.pod, Target: p.target, Ill: p.ill.Sub(h.began), Deregistered: h.since(h.deregistered(p))}
-		if first := p.runs[0]; first.signalled.After(p.ill) {
-			r.Signalled = h.since(first.signalled)
-		}
-		if len(p.runs) > 1 {
-			r.Back = h.since(p.runs[1].started)
+		for _, run := range p.runs { // a slow machine may have restarted it before
+			if r.Signalled == nil && run.signalled.After(p.ill) {
+				r.Signalled = h.since(run.signalled)
+			}
+			if r.Back == nil && run.started.After(p.ill) {
+				r.Back = h.since(run.started)
+			}
 		}
 		list = append(list, r)
 	}

@@ -217,12 +217,13 @@ func restartAll(ctx context.Context, s *stage) (int, error) {
 		return 0, err
 	}
 	for i := range pods {
+		before := s.ledger.runs(pods[i].Name)
 		s.ledger.note(pods[i].Name, func(p *life) { p.ill = time.Now() })
 		if err := s.sicken(ctx, &pods[i]); err != nil {
 			return 0, err
 		}
 		restarted := func(ctx context.Context) error {
-			if n := s.ledger.runs(pods[i].Name); n < 2 {
+			if n := s.ledger.runs(pods[i].Name); n <= before {
 				return fmt.Errorf("the container of %s was not restarted yet", pods[i].Name)
 			}
 			return s.calm(ctx)
