@@ -202,10 +202,14 @@ func (s *stage) simulatorOptions() elbsim.Options {
 
 func (s *stage) groupSeed(i int) elbsim.SeedGroup {
 	p := s.Profile
+	path := "" // where there are none
+	if p.Protocol == "HTTP" {
+		path = "/readyz" // which answers at once, however long requests take
+	}
 	return elbsim.SeedGroup{
 		Name: numbered(i), Protocol: p.Protocol, LoadBalancer: numbered(i),
 		HealthCheck: elbsim.SeedCheck{
-			Protocol: p.Protocol, Interval: elbsim.Duration(p.CheckInterval), Timeout: elbsim.Duration(min(p.CheckInterval, maxCheckTimeout)),
+			Protocol: p.Protocol, Path: path, Interval: elbsim.Duration(p.CheckInterval), Timeout: elbsim.Duration(min(p.CheckInterval, maxCheckTimeout)),
 			HealthyThreshold: healthyThreshold, UnhealthyThreshold: 2,
 		},
 		Attributes: map[string]string{
