@@ -5,12 +5,12 @@ import (
 
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 )
 
@@ -24,26 +24,17 @@ const workers = 8
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	warm := true
-	c, err := ctrlcontroller.NewTyped("binding", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.Watch(&r.queue); err != nil {
-		return err
-	}
 	for _, binding := range r.Flags {
 		r.queue.Add(binding.ID)
 	}
-	if !r.Objects {
-		return nil
+	sources := []source.TypedSource[desired.BindingID]{&r.queue}
+	if r.Objects {
+		if err := addIndex(mgr); err != nil {
+			return err
+		}
+		sources = append(sources, source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, onBinding()))
 	}
-	if err := addIndex(mgr); err != nil {
-		return err
-	}
-	return c.Watch(source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, onBinding()))
+	return controller.Watch(mgr, "binding", workers, r, sources...)
 }
 
 type queue = workqueue.TypedRateLimitingInterface[desired.BindingID]

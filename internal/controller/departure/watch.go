@@ -7,11 +7,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 )
@@ -30,17 +30,7 @@ type queue = workqueue.TypedRateLimitingInterface[desired.PodRef]
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	r.elected = mgr.Elected()
-	warm := true
-	c, err := ctrlcontroller.NewTyped("departure", mgr, ctrlcontroller.TypedOptions[desired.PodRef]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.Watch(&r.wake); err != nil {
-		return err
-	}
-	return c.Watch(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, r.onPod()))
+	return controller.Watch(mgr, "departure", workers, r, &r.wake, source.TypedKind(mgr.GetCache(), &corev1.Pod{}, r.onPod()))
 }
 
 // Wake brings a pod to Reconcile, after something was learned of its targets.

@@ -9,12 +9,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 )
 
@@ -34,22 +34,12 @@ type queue = workqueue.TypedRateLimitingInterface[types.NamespacedName]
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	warm := true
-	c, err := ctrlcontroller.NewTyped("gate", mgr, ctrlcontroller.TypedOptions[types.NamespacedName]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
 	if r.Objects {
 		if err := addIndex(mgr); err != nil {
 			return err
 		}
 	}
-	if err := c.Watch(&r.Answers.Changed); err != nil {
-		return err
-	}
-	return c.Watch(source.TypedKind(mgr.GetCache(), &corev1.Pod{}, onPod()))
+	return controller.Watch(mgr, "gate", workers, r, &r.Answers.Changed, source.TypedKind(mgr.GetCache(), &corev1.Pod{}, onPod()))
 }
 
 func addIndex(mgr ctrl.Manager) error {

@@ -10,11 +10,11 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
@@ -31,13 +31,6 @@ type queue = workqueue.TypedRateLimitingInterface[target.ARN]
 // SetupWithManager makes the manager run the reconciler, and wait for its calls
 // when it stops.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	warm := true
-	c, err := ctrlcontroller.NewTyped("group", mgr, ctrlcontroller.TypedOptions[target.ARN]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
 	cache := mgr.GetCache()
 	sources := []source.TypedSource[target.ARN]{&r.Wake, source.TypedKind(cache, &corev1.Pod{}, r.onPod())}
 	if r.Services {
@@ -45,10 +38,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			source.TypedKind(cache, &corev1.Service{}, r.onService()),
 			source.TypedKind(cache, &discoveryv1.EndpointSlice{}, r.onSlice()))
 	}
-	for _, src := range sources {
-		if err := c.Watch(src); err != nil {
-			return err
-		}
+	if err := controller.Watch(mgr, "group", workers, r, sources...); err != nil {
+		return err
 	}
 	return mgr.Add(r)
 }

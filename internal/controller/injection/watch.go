@@ -11,12 +11,12 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 )
@@ -39,15 +39,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 	if err := addIndex(mgr); err != nil {
 		return err
 	}
-	warm := true // a standby's caches are ready when it becomes the leader
-	c, err := ctrlcontroller.NewTyped("injection", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
 	cache := mgr.GetCache()
-	sources := []source.TypedSource[desired.BindingID]{
+	err := controller.Watch(mgr, "injection", workers, r,
 		&r.Wake,
 		source.TypedKind(cache, &v1beta1.TargetGroupBinding{}, on(func(_ context.Context, tgb *v1beta1.TargetGroupBinding, q queue) {
 			q.Add(idOf(tgb))
@@ -59,11 +52,9 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
 			r.enqueue(ctx, kube.ServiceOf(slice), q)
 		})),
 		source.TypedKind(cache, &corev1.Pod{}, r.onPod()),
-	}
-	for _, src := range sources {
-		if err := c.Watch(src); err != nil {
-			return err
-		}
+	)
+	if err != nil {
+		return err
 	}
 	return mgr.Add(r)
 }

@@ -13,7 +13,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/admission"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/controller"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
 )
 
@@ -39,17 +39,9 @@ type Reconciler struct {
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	warm := true // a standby's caches are ready when it becomes the leader
-	c, err := ctrlcontroller.NewTyped("podinjection", mgr, ctrlcontroller.TypedOptions[string]{
-		Reconciler: r, MaxConcurrentReconciles: workers, EnableWarmup: &warm,
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.Watch(source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, namespaceOf[*v1beta1.TargetGroupBinding]())); err != nil {
-		return err
-	}
-	return c.Watch(source.TypedKind(mgr.GetCache(), &v1beta1.PodInjection{}, namespaceOf[*v1beta1.PodInjection]()))
+	return controller.Watch(mgr, "podinjection", workers, r,
+		source.TypedKind(mgr.GetCache(), &v1beta1.TargetGroupBinding{}, namespaceOf[*v1beta1.TargetGroupBinding]()),
+		source.TypedKind(mgr.GetCache(), &v1beta1.PodInjection{}, namespaceOf[*v1beta1.PodInjection]()))
 }
 
 // namespaceOf brings the namespace of every object that came, changed or went.

@@ -12,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	ctrlcontroller "sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -44,13 +43,7 @@ type Reconciler struct {
 
 // SetupWithManager makes the manager run the reconciler.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager) error {
-	c, err := ctrlcontroller.NewTyped("status", mgr, ctrlcontroller.TypedOptions[desired.BindingID]{
-		Reconciler: r, MaxConcurrentReconciles: workers,
-	})
-	if err != nil {
-		return err
-	}
-	return c.Watch(&r.Board.Changed)
+	return controller.Watch(mgr, "status", workers, r, &r.Board.Changed)
 }
 
 // Reconcile writes the latest notice on a binding. The cached object may be older
