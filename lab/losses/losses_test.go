@@ -130,6 +130,9 @@ func TestRollingUpdateOnRealNodes(t *testing.T) {
 	}
 	var cases []Case
 	for _, strategy := range Strategies() {
+		if strategy.selfRegistered {
+			continue // see TestSidecarThroughARollingUpdate
+		}
 		c := caseOf(t, strategy.Name, "rolling-update", "ALB", "normal")
 		c.Scenario.Replicas = 2
 		cases = append(cases, c)
@@ -140,6 +143,56 @@ func TestRollingUpdateOnRealNodes(t *testing.T) {
 	}
 	for i, r := range reports {
 		checkReport(t, cases[i], r)
+	}
+}
+
+// Pods that register themselves by the sidecar, in either form, lose nothing, though
+// there is neither a controller nor a binding.
+func TestSidecarThroughARollingUpdate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a control plane")
+	}
+	for name, realNodes := range map[string]bool{"loopback nodes": false, "real nodes": true} {
+		t.Run(name, func(t *testing.T) {
+			if realNodes && unsupported != nil {
+				t.Skip(unsupported)
+			}
+			var cases []Case
+			for _, strategy := range []string{"sidecar-native", "sidecar-container"} {
+				c := caseOf(t, strategy, "rolling-update", "ALB", "normal")
+				c.Scenario.Replicas = 2
+				cases = append(cases, c)
+			}
+			reports, err := Run(t.Context(), cases, Options{RealNodes: realNodes, Parallel: 2, Progress: t.Output()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range cases {
+				checkReport(t, cases[i], reports[i])
+				if reports[i].LeastHealthy() < int(cases[i].Scenario.Replicas) {
+					t.Errorf("%s: a pod was told to end while %d were healthy", reports[i].Strategy, reports[i].LeastHealthy())
+				}
+			}
+		})
+	}
+}
+
+func TestShows(t *testing.T) {
+	for _, test := range []struct {
+		strategy, scenario, lateness string
+		want                         bool
+	}{
+		{"hold", "rolling-update", "60s", true},
+		{"hold", "new-leader", "normal", true},
+		{"hold", "restart-storm", "normal", true},
+		{"hold", "restart-storm", "2s", false},
+		{"sidecar-native", "rolling-update", "60s", true},
+		{"sidecar-native", "new-leader", "normal", false},
+		{"sidecar-container", "restart-storm", "normal", false},
+	} {
+		if got := caseOf(t, test.strategy, test.scenario, "ALB", test.lateness).Shows(); got != test.want {
+			t.Errorf("%s, %s, %s: got %t", test.strategy, test.scenario, test.lateness, got)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (s *stage) makeNamespace(ctx context.Context) error {
 }
 
 // makeBindings makes the Service and a binding for each target group, which asks for what
-// the strategy needs of tgc.
+// the strategy needs of tgc. There is none where pods register themselves.
 func (s *stage) makeBindings(ctx context.Context) error {
 	objects := []client.Object{&corev1.Service{
 		ObjectMeta: s.objectMeta(),
@@ -34,7 +34,11 @@ func (s *stage) makeBindings(ctx context.Context) error {
 			Ports:    []corev1.ServicePort{{Name: "main", Port: 80, TargetPort: intstr.FromInt32(podPort)}},
 		},
 	}}
-	for i, group := range s.groups {
+	bound := s.groups
+	if s.Strategy.selfRegistered {
+		bound = nil
+	}
+	for i, group := range bound {
 		binding := &v1beta1.TargetGroupBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: numbered(i)},
 			Spec: v1beta1.TargetGroupBindingSpec{
@@ -109,7 +113,7 @@ func (s *stage) deployment() *appsv1.Deployment {
 		Affinity:                      &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: s.where()}},
 	}
 	if s.Strategy.equip != nil {
-		s.Strategy.equip(&pod, s.timing)
+		s.Strategy.equip(&pod, s)
 	}
 	return &appsv1.Deployment{
 		ObjectMeta: s.objectMeta(),

@@ -45,6 +45,8 @@ type stage struct {
 	rig         *rig.Rig // of the venue
 	simulator   *elbsim.Running
 	sim         *elbsim.Sim
+	endpoint    string       // of the simulator, to pods
+	unserve     func() error // ends that, nil if it is the simulator's own
 	groups      []target.ARN
 	nodes       []balancerNode
 	controllers []*controller
@@ -103,6 +105,9 @@ func (s *stage) tearDown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := errors.Join(s.removePods(ctx), s.removeNodes(ctx))
+	if s.unserve != nil {
+		err = errors.Join(err, s.unserve())
+	}
 	if s.simulator != nil {
 		err = errors.Join(err, s.simulator.Stop())
 	}
@@ -166,7 +171,12 @@ func (s *stage) makeBalancers(context.Context) (err error) {
 	if s.simulator, err = rig.StartSimulator(s.simulatorOptions()); err != nil {
 		return err
 	}
-	s.sim = s.simulator.Sim
+	s.sim, s.endpoint = s.simulator.Sim, s.simulator.Endpoint
+	if s.venue.realNodes && s.Strategy.selfRegistered {
+		if s.endpoint, s.unserve, err = rig.ServeToPods(s.sim); err != nil {
+			return err
+		}
+	}
 	for i := range max(1, s.Scenario.Groups) {
 		group, err := s.sim.PlantGroup(s.groupSeed(i))
 		if err != nil {
@@ -229,9 +239,12 @@ func numbered(i int) string {
 	return fmt.Sprintf("%s-%d", name, i+1)
 }
 
-// startControllers starts tgc, and waits until the first leads, so that it is known
-// which one does.
+// startControllers starts tgc, unless pods register themselves, and waits until the
+// first leads, so that it is known which one does.
 func (s *stage) startControllers(ctx context.Context) error {
+	if s.Strategy.selfRegistered {
+		return nil
+	}
 	args := []string{"--namespace=" + s.namespace, "--drain-image=" + rig.Image, "--leader-elect-duration=3s"}
 	if s.Scenario.Controllers < 2 {
 		return s.startController(ctx, rig.ProcessOptions{Args: args[:2]})

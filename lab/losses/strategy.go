@@ -16,7 +16,10 @@ type Strategy struct {
 	// being lost. What the cluster itself takes is in it. 0: pods are not held at all.
 	Covers time.Duration
 	// equip gives a pod what the strategy consists of, in plain Kubernetes. May be nil.
-	equip func(*corev1.PodSpec, Timing)
+	equip func(*corev1.PodSpec, *stage)
+	// selfRegistered: pods register themselves. No tgc controller runs, and there is no
+	// binding.
+	selfRegistered bool
 	// ask makes a binding ask tgc for what the strategy consists of. May be nil.
 	ask func(*v1beta1.TargetGroupBindingSpec, Timing)
 }
@@ -34,9 +37,9 @@ func Strategies() []Strategy {
 		{
 			Name: "plain-sleep", About: "a preStop sleep of plain Kubernetes, longer than the load balancer takes to learn; no gate",
 			Covers: clusterTakes,
-			equip: func(pod *corev1.PodSpec, t Timing) {
+			equip: func(pod *corev1.PodSpec, s *stage) {
 				pod.Containers[0].Lifecycle = &corev1.Lifecycle{
-					PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: t.Sleep}},
+					PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: s.timing.Sleep}},
 				}
 			},
 		},
@@ -49,6 +52,14 @@ func Strategies() []Strategy {
 			Name: "hold", About: "a readiness gate and the drain mode Hold of tgc",
 			Covers: math.MaxInt64,
 			ask:    func(b *v1beta1.TargetGroupBindingSpec, t Timing) { drained(b, v1beta1.DrainHold, t, t.Late) },
+		},
+		{
+			Name: "sidecar-native", About: "tgc sidecar as a native sidecar, and no controller",
+			Covers: math.MaxInt64, selfRegistered: true, equip: withNativeSidecar,
+		},
+		{
+			Name: "sidecar-container", About: "tgc sidecar as a plain container, and no controller",
+			Covers: math.MaxInt64, selfRegistered: true, equip: withSidecarContainer,
 		},
 	}
 }
@@ -74,6 +85,15 @@ const (
 	// Anything may come of it, if it is explained.
 	Anything Claim = "anything"
 )
+
+// Shows tells whether the case can show anything: not if nothing is deregistered that
+// could be late, and not if its scenario befalls the controller and there is none. A
+// sidecar cannot tell the restart of a container from the end of its pod, and drains.
+func (c Case) Shows() bool {
+	late := c.Scenario.Punctual && c.Lateness.Of > 0
+	alone := c.Strategy.selfRegistered && (c.Scenario.Controllers > 0 || c.Scenario.Probed)
+	return !late && !alone
+}
 
 // farTooLate is how much later than a strategy covers a deregistration has to be for
 // losses to be certain: the slowest node may be faster this time than it can be.

@@ -66,8 +66,8 @@ func (c *container) runProbe(ctx context.Context, probe *corev1.Probe) error {
 }
 
 // exec runs a command as a process of this machine. Beyond the container's
-// environment it sees POD_NAME, POD_NAMESPACE, POD_IP, NODE_NAME and LAB_BIND,
-// the address on this machine that stands for POD_IP. Paths in its volumes are found
+// environment, of which LAB_BIND is the address on this machine that stands for POD_IP,
+// it sees POD_NAME, POD_NAMESPACE, POD_IP and NODE_NAME. Paths in its volumes are found
 // where these are on this machine.
 func (c *container) exec(ctx context.Context, command []string) error {
 	env, err := c.env()
@@ -79,7 +79,6 @@ func (c *container) exec(ctx context.Context, command []string) error {
 	env.set("POD_NAMESPACE", object.Namespace)
 	env.set("POD_IP", c.pod.address.String())
 	env.set("NODE_NAME", c.pod.node.spec.Name)
-	env.set("LAB_BIND", c.pod.bind().String())
 	command = c.localize(command)
 	run := exec.CommandContext(ctx, command[0], command[1:]...)
 	for name, value := range env.all() {

@@ -117,6 +117,7 @@ func (c *container) env() (*environment, error) {
 	e := &environment{values: map[string]string{}}
 	e.set("PATH", os.Getenv("PATH"))
 	e.set("HOSTNAME", c.pod.current().Name)
+	e.set("LAB_BIND", c.pod.bind().String()) // here, so that arguments can refer to it
 	for _, from := range c.spec.EnvFrom {
 		if err := c.envFrom(e, from); err != nil {
 			return nil, err

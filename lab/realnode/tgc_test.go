@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,7 +28,7 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
-	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/rig"
 )
 
 // sleep is how many seconds pods go on serving that are told to end: plenty for tgc
@@ -351,14 +350,12 @@ func logPods(t *testing.T, namespace string, labels client.MatchingLabels) {
 // serveToPods serves the simulator where pods can reach it, and gives its URL.
 func serveToPods(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", net.JoinHostPort(vpc.Real().Gateway().String(), "0"))
+	endpoint, stop, err := rig.ServeToPods(shared.Sim)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: shared.Sim.Handler(), ReadHeaderTimeout: 10 * time.Second}
-	go server.Serve(listener)
-	t.Cleanup(func() { server.Close() })
-	return "http://" + listener.Addr().String()
+	t.Cleanup(func() { stop() })
+	return endpoint
 }
 
 // applyRBAC makes the objects of config/one-service/rbac.yaml in a namespace.

@@ -133,17 +133,22 @@ func (r *Rig) Run(ctx context.Context, args []string, options ProcessOptions) (*
 	if err := errors.Join(file.Close(), cluster.WriteKubeconfig(file.Name(), config, "default")); err != nil {
 		return nil, err
 	}
-	executable, env := r.executable, []string{
-		"KUBECONFIG=" + file.Name(), "HOME=" + r.dir, "PATH=" + os.Getenv("PATH"),
-		"AWS_ENDPOINT_URL=" + r.Endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
-		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
-	}
+	executable, env := r.executable, append(
+		[]string{"KUBECONFIG=" + file.Name(), "HOME=" + r.dir, "PATH=" + os.Getenv("PATH")}, AWSEnv(r.Endpoint)...)
 	if options.Clock != nil {
 		executable, env = options.Clock.executable, append(env, options.Clock.Env)
 	}
 	command := exec.Command(executable, args...)
 	command.Env = environment(append(env, options.Env...))
 	return startProcess(ctx, command, options.Log)
+}
+
+// AWSEnv is the environment in which tgc finds AWS at an endpoint, as NAME=value.
+func AWSEnv(endpoint string) []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=eu-central-1", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ACCESS_KEY_ID=lab", "AWS_SECRET_ACCESS_KEY=lab",
+	}
 }
 
 // environment keeps the last value of each variable, and none that ends up empty.

@@ -201,10 +201,10 @@ func (f lossesFlags) cases() ([]losses.Case, error) {
 			}
 		}
 	}
-	cases = slices.DeleteFunc(cases, func(c losses.Case) bool { return c.Scenario.Punctual && c.Lateness.Of > 0 })
+	cases = slices.DeleteFunc(cases, func(c losses.Case) bool { return !c.Shows() })
 	if len(cases) == 0 {
-		return nil, fmt.Errorf("--scenario %s deregisters nothing that could be late: leave out --lateness %s",
-			strings.Join(f.scenarios, ","), strings.Join(f.latenesses, ","))
+		return nil, fmt.Errorf("--scenario %s with --strategy %s and --lateness %s shows nothing: restart-storm deregisters nothing that could be late, and it and new-leader need a controller",
+			strings.Join(f.scenarios, ","), strings.Join(f.strategies, ","), strings.Join(f.latenesses, ","))
 	}
 	return cases, nil
 }
