@@ -46,7 +46,7 @@ type stage struct {
 	simulator   *elbsim.Running
 	sim         *elbsim.Sim
 	endpoint    string       // of the simulator, to pods
-	unserve     func() error // ends that, nil if it is the simulator's own
+	unserve     func() error // ends that; nil if it is the simulator's own
 	groups      []target.ARN
 	nodes       []balancerNode
 	controllers []*controller
