@@ -60,7 +60,7 @@ type Reconciler struct {
 // worker that has the pod uses it, but for gone, which the Reconciler's lock guards.
 type leaver struct {
 	// since is when the deletion was seen, or was asked for if that was before the
-	// program started. The former bears a monotonic reading.
+	// program started. It bears a monotonic reading.
 	since time.Time
 	// gone is when the pod was seen to be gone; zero while it is there.
 	gone time.Time
@@ -161,9 +161,9 @@ func (r *Reconciler) begin(pod *corev1.Pod, since time.Time) *leaver {
 		r.leavers = map[desired.PodRef]*leaver{}
 	}
 	if r.leavers[ref] == nil {
-		if now := time.Now(); since.After(now) {
-			since = now // by a clock that is ahead
-		}
+		// What the API server tells is by a clock that may be ahead, and may step.
+		now := time.Now()
+		since = now.Add(-max(0, now.Sub(since)))
 		facts, _ := kube.LeaverOf(pod)
 		r.leavers[ref] = &leaver{
 			since: since, pod: pod, facts: facts, groups: map[place]standing{}, told: map[target.Reason]string{},
