@@ -232,11 +232,17 @@ func newPod(namespace string) *corev1.Pod {
 	}
 }
 
-// tried is what would become of a pod.
+// tried is what would become of a pod, one that may be in any namespace.
 func (c *configured) tried(namespace string) *corev1.Pod {
 	c.Helper()
-	pod, no := newPod(namespace), false
+	pod, yes, no := newPod(namespace), true, false
 	pod.Spec.AutomountServiceAccountToken = &no
+	pod.Spec.SecurityContext = &corev1.PodSecurityContext{
+		RunAsNonRoot: &yes, SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
 	c.must(c.API.Create(c.Context(), pod, client.DryRunAll))
 	return pod
 }
