@@ -301,10 +301,14 @@ func (c Candidate) compare(other Candidate) int {
 		cmp.Compare(c.Reason, other.Reason),
 		c.Since.Compare(other.Since),
 		c.ServesUntil.Compare(other.ServesUntil),
-		cmp.Compare(c.Pod.UID, other.Pod.UID),
-		cmp.Compare(c.Pod.Name, other.Pod.Name),
+		c.Pod.compare(other.Pod),
 		slices.CompareFunc(c.Bindings, other.Bindings, BindingID.Compare),
 	)
+}
+
+func (p PodRef) compare(other PodRef) int {
+	return cmp.Or(
+		cmp.Compare(p.Namespace, other.Namespace), cmp.Compare(p.Name, other.Name), cmp.Compare(p.UID, other.UID))
 }
 
 // Compare orders bindings by namespace, then by name.

@@ -82,9 +82,7 @@ func (g *Gated) decide(binding Binding, candidates []Candidate, problem *Problem
 
 func (g Gated) compare(other Gated) int {
 	return cmp.Or(
-		cmp.Compare(g.Pod.Namespace, other.Pod.Namespace),
-		cmp.Compare(g.Pod.Name, other.Pod.Name),
-		cmp.Compare(g.Pod.UID, other.Pod.UID),
+		g.Pod.compare(other.Pod),
 		g.Binding.Compare(other.Binding),
 		g.Since.Compare(other.Since),
 		g.Gate.compare(other.Gate),

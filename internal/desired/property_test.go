@@ -152,6 +152,29 @@ func TestBehaviour14_OrderOfFactsMakesNoDifference(t *testing.T) {
 	})
 }
 
+// Two pods with one UID, or an endpoint without a pod beside one whose pod was not
+// seen, are rarely drawn.
+func TestBehaviour14_OrderOfTwinsMakesNoDifference(t *testing.T) {
+	named, nameless := PortRef{Name: "http"}, Pod{Known: NotSeenYet}
+	waiting := Pod{Known: Seen, UID: "a", ContainersReady: true, Gates: []Gate{{Type: gate, Ours: true}}}
+	choice := Binding{Port: named, Gate: gate, Gated: []Pod{waiting}, Selection: &Selection{Pods: []Selected{
+		{Pod: Pod{UID: "a"}}, {Pod: Pod{UID: "a"}, Ports: []ContainerPort{{Name: "http", Number: 80}}},
+	}}}
+	left := web(Endpoint{Addr: addr(1), Pod: nameless}, Endpoint{Addr: addr(1)}).with(func(b *Binding) { b.Deleting = true })
+	for _, binding := range []Binding{choice, left} {
+		want := For(ipv4(binding))
+		if binding.Selection != nil {
+			slices.Reverse(binding.Selection.Pods)
+		}
+		for _, slice := range binding.Slices {
+			slices.Reverse(slice.Endpoints)
+		}
+		if got := For(ipv4(binding)); !reflect.DeepEqual(got, want) {
+			t.Errorf("got %+v\nwant %+v", got, want)
+		}
+	}
+}
+
 func TestCandidatesAreOnePerKeyAndOfTheFamily(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		facts := anyFacts().Draw(t, "facts")

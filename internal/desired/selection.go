@@ -116,11 +116,12 @@ func (s Selected) port(ref PortRef) (ContainerPort, bool) {
 // unserved says why a pod that waits at the gate of the binding is no target of it
 // though it could be.
 func (s *Selection) unserved(ref PortRef, uid string) (target.Reason, string) {
-	i := slices.IndexFunc(s.Pods, func(pod Selected) bool { return pod.Pod.UID == uid })
-	if i < 0 {
+	isIt := func(pod Selected) bool { return pod.Pod.UID == uid }
+	hasPort := func(pod Selected) bool { _, found := pod.port(ref); return isIt(pod) && found }
+	switch {
+	case !slices.ContainsFunc(s.Pods, isIt):
 		return target.NotAnEndpoint, "not registered, since the binding's selector does not choose the pod: correct the selector, the pod's labels or its gate"
-	}
-	if _, found := s.Pods[i].port(ref); !found {
+	case !slices.ContainsFunc(s.Pods, hasPort):
 		return target.PortNotFound, fmt.Sprintf("not registered, since no container of the pod has a port named %q: name one so, or correct the binding's port", ref)
 	}
 	return target.NotAnEndpoint, "not registered, since the pod has no address of the target group's family"
