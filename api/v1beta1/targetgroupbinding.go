@@ -78,6 +78,7 @@ type TargetGroupBindingList struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.assumeRoleExternalId) || has(self.iamRoleArnToAssume)",fieldPath=".assumeRoleExternalId",message="assumeRoleExternalId is set without a role: set iamRoleArnToAssume to the role that asks for it, or remove assumeRoleExternalId"
 // +kubebuilder:validation:XValidation:rule="!has(self.targetGroupName) || !has(oldSelf.targetGroupName) || has(self.iamRoleArnToAssume) == has(oldSelf.iamRoleArnToAssume) && (!has(self.iamRoleArnToAssume) || self.iamRoleArnToAssume == oldSelf.iamRoleArnToAssume)",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target group by targetGroupName, since the name may mean another group in another account: make another binding, or use targetGroupARN in it"
 // +kubebuilder:validation:XValidation:rule="!has(self.targetGroupTags) || !has(oldSelf.targetGroupTags) || has(self.iamRoleArnToAssume) == has(oldSelf.iamRoleArnToAssume) && (!has(self.iamRoleArnToAssume) || self.iamRoleArnToAssume == oldSelf.iamRoleArnToAssume)",fieldPath=".iamRoleArnToAssume",message="iamRoleArnToAssume cannot be changed in a binding that names its target groups by targetGroupTags, since the tags may be those of other groups in another account: make another binding"
+// +kubebuilder:validation:XValidation:rule="!(has(self.multiClusterTargetGroup) && self.multiClusterTargetGroup && has(self.takeover) && self.takeover == 'Confirmed')",fieldPath=".takeover",reason=FieldValueForbidden,message="takeover is Confirmed, which takes out all targets that are not of this cluster, and multiClusterTargetGroup is true, which leaves them: remove one of them"
 // +kubebuilder:validation:XValidation:rule="!has(self.networking)",fieldPath=".networking",reason=FieldValueForbidden,message="networking is set, but security groups are not managed here: keep the rules that let the load balancer reach the pods where the load balancer is made, and remove networking"
 // +kubebuilder:validation:XValidation:rule="!has(self.nodeSelector)",fieldPath=".nodeSelector",reason=FieldValueForbidden,message="nodeSelector is set, but it chooses nodes for targets of type instance, and pods are targets of type ip: remove nodeSelector"
 type TargetGroupBindingSpec struct {
@@ -215,12 +216,13 @@ type TargetGroupBindingSpec struct {
 	// +optional
 	TargetGroupProtocol Protocol `json:"targetGroupProtocol,omitempty"`
 
-	// multiClusterTargetGroup cannot be true: target groups that other clusters
-	// or tools also register in are not supported, their targets would be taken
-	// out. False, which says the same as leaving it out, is accepted so that
-	// objects which bear it can move over.
+	// multiClusterTargetGroup says that other clusters or tools register targets in
+	// the group, too. Then only targets that status.targets names, or that were seen
+	// registered for a pod of this cluster, are ever taken out, and status.targets
+	// names a target before it is registered: without the API server none is. All
+	// bindings of a group must agree on it; one that differs from an older one is not
+	// ready, with reason SharingConflict.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="!self",message="multiClusterTargetGroup is true, but a target group that other clusters register in is not supported and their targets would be taken out: give this cluster a target group of its own and remove multiClusterTargetGroup"
 	MultiClusterTargetGroup bool `json:"multiClusterTargetGroup,omitempty"`
 
 	// networking is refused: security groups are not managed here. The field is

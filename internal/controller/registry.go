@@ -25,9 +25,12 @@ type Bound struct {
 }
 
 // decides tells whether b leads to the same decisions as other. What the status
-// remembers matters only when a group is first seen.
+// remembers matters only when a group is first seen, and in groups that are shared.
 func (b Bound) decides(other Bound) bool {
-	b.Object, b.Ours, b.OursIn, b.Remembered = other.Object, other.Ours, other.OursIn, other.Remembered
+	b.Object, b.Remembered = other.Object, other.Remembered
+	if !b.Shared {
+		b.Ours, b.OursIn = other.Ours, other.OursIn
+	}
 	return reflect.DeepEqual(b, other)
 }
 

@@ -57,6 +57,8 @@ type Wanted struct {
 	Gated []Gated
 	// Problems are the bindings that could not be understood, ordered.
 	Problems []Problem
+	// Shared: the group also has targets of others, which stay as they are.
+	Shared bool
 	// Successors tells whether pods are on their way to become targets.
 	Successors Successors
 	// HoldOthers, if not empty, is why targets that are no candidates must stay:
@@ -69,9 +71,10 @@ type Wanted struct {
 func For(facts Facts) Wanted {
 	var wanted Wanted
 	var all []Candidate
-	successors := NoneComing
+	successors, eldest := NoneComing, eldest(facts.Bindings)
+	wanted.Shared = eldest.Shared
 	for _, binding := range facts.Bindings {
-		candidates, problem := candidatesOf(binding, facts.Family)
+		candidates, problem := candidatesOf(binding, eldest, facts.Family)
 		if len(candidates) > 0 {
 			successors = successors.and(successorsOf(binding, candidates))
 		}
@@ -108,9 +111,13 @@ func holdReason(problems []Problem) target.Reason {
 	return ""
 }
 
-// candidatesOf decides about the endpoints of one binding, each by itself.
-func candidatesOf(binding Binding, family target.Family) ([]Candidate, *Problem) {
+// candidatesOf decides about the endpoints of one binding, each by itself. The eldest
+// of the group's bindings says whether the group is shared.
+func candidatesOf(binding, eldest Binding, family target.Family) ([]Candidate, *Problem) {
 	problem := problemOf(binding)
+	if binding.Shared != eldest.Shared && !binding.ends() {
+		problem = conflict(binding, eldest)
+	}
 	switch {
 	case problem != nil && !binding.ends():
 		return nil, problem

@@ -40,6 +40,11 @@ type Binding struct {
 	Deleting bool
 	// Left: the binding no longer means the group, so none of its endpoints is wanted.
 	Left bool
+	// Shared: the group also has targets of other clusters or registrars.
+	Shared bool
+	// Created is when the binding was declared; zero for one made of flags, which
+	// counts as the oldest.
+	Created time.Time
 	// Port is one of the Service, or of the pods of the selection.
 	Port PortRef
 	// NodeNotReady says what becomes of pods whose node fell silent.

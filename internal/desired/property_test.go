@@ -91,6 +91,8 @@ func anyBinding() *rapid.Generator[Binding] {
 	return rapid.Custom(func(t *rapid.T) Binding {
 		binding := Binding{
 			Deleting:     rapid.IntRange(0, 4).Draw(t, "deleting") == 0,
+			Shared:       rapid.IntRange(0, 4).Draw(t, "shared") == 0,
+			Created:      anyMoment().Draw(t, "created"),
 			Service:      Service{Existence: Existence(rapid.SampledFrom([]int{0, 1, 1, 1, 2}).Draw(t, "existence"))},
 			Port:         PortRef{anyPortName().Draw(t, "port name"), rapid.Uint16Range(0, 2).Draw(t, "port")},
 			NodeNotReady: rapid.SampledFrom([]NodePolicy{"", HoldOnSilentNode, LeaveSilentNode, "?"}).Draw(t, "policy"),

@@ -22,6 +22,7 @@ const fullFor = time.Minute
 // mirror is what we believe of a group: what was last listed, and the calls we
 // made since. It is not safe for concurrent use.
 type mirror struct {
+	born      time.Time // from when on we know of our own calls
 	listed    map[target.Key]target.Observed
 	listedAt  time.Time // when the last list was asked for; zero before the first
 	wrote     map[target.Key]written
@@ -52,6 +53,7 @@ type refusal struct {
 
 func newMirror(ours target.Set) *mirror {
 	return &mirror{
+		born:      time.Now(),
 		listed:    map[target.Key]target.Observed{},
 		wrote:     map[target.Key]written{},
 		uncertain: map[target.Key]bool{},
@@ -263,8 +265,8 @@ func names(message string, key target.Key) bool {
 // settle takes in which targets are ours after a plan was made: those that stay
 // are, and those that left the list are no more.
 func (m *mirror) settle(p plan.Plan) {
-	mine := target.SetOf(keysOf(p.Stay)...)
-	for _, changes := range [][]plan.Change{p.Register, p.Deregister, p.Held} {
+	mine := target.SetOf(keysOf(p.Stay)...).Union(m.unseen(p))
+	for _, changes := range [][]plan.Change{p.Register, p.Announce, p.Deregister, p.Held} {
 		kept := slices.DeleteFunc(keysOf(changes), func(k target.Key) bool { return !m.ours.Has(k) })
 		mine = mine.Union(target.SetOf(kept...))
 	}
@@ -272,6 +274,20 @@ func (m *mirror) settle(p plan.Plan) {
 	m.forgetRefusals(Register, slices.Concat(p.LeftOut, p.Register))
 	m.forgetRefusals(Deregister, p.Deregister)
 }
+
+// unseen are targets of a shared group that were ours in an earlier life and that lists
+// may not show yet. Nobody else would ever take them out. In a group of our own whatever
+// turns up is looked into anyway.
+func (m *mirror) unseen(p plan.Plan) target.Set {
+	if !p.Wanted.Shared || m.listedAt.After(m.seesAll()) {
+		return target.Set{}
+	}
+	unseen := slices.DeleteFunc(m.ours.Keys(), func(key target.Key) bool { _, listed := m.listed[key]; return listed })
+	return target.SetOf(unseen...)
+}
+
+// seesAll is from when on a list shows all calls of an earlier life.
+func (m *mirror) seesAll() time.Time { return m.born.Add(plan.VisibleWithin) }
 
 // forgetRefusals drops the refusals of targets that are not asked for any more.
 func (m *mirror) forgetRefusals(op Op, asked []plan.Change) {

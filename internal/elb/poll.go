@@ -38,6 +38,9 @@ func (s *Syncer) observeAt(p plan.Plan) poll {
 		return poll{retryAt, pace.Register}
 	}
 	sweep := poll{s.mirror.listedAt.Add(max(s.sweepIn, sweepTurn*s.others())), pace.Sweep}
+	if len(s.mirror.unseen(p).Keys()) > 0 {
+		sweep.at = earlier(sweep.at, s.mirror.seesAll())
+	}
 	for _, wish := range []func(plan.Plan) time.Time{s.pollForGates, s.pollForHeld} {
 		if at := wish(p); !at.IsZero() {
 			at = later(at, s.mirror.listedAt.Add(s.others(target.Initial, target.Unhealthy)))

@@ -72,7 +72,8 @@ type Round struct {
 	// Known is false while the group was not listed or too little is known to
 	// plan; Plan is empty then.
 	Known bool
-	// Busy: a call that may change the group is under way, or its reply was lost.
+	// Busy: a call that may change the group is under way, or its reply was lost, or it
+	// was made in an earlier life and may not show yet.
 	Busy bool
 	Plan plan.Plan
 	Have plan.Observation
@@ -115,7 +116,8 @@ func (s *Syncer) Step(ctx context.Context) Round {
 	if ctx.Err() == nil {
 		round.Next = s.start(ctx, round, now)
 	}
-	round.Busy = s.lanes[Register].running || s.lanes[Deregister].running || len(s.mirror.uncertain) > 0
+	round.Busy = s.lanes[Register].running || s.lanes[Deregister].running || len(s.mirror.uncertain) > 0 ||
+		len(s.mirror.unseen(round.Plan).Keys()) > 0
 	round.Outcome = s.done
 	s.done = plan.Outcome{}
 	for op := range s.lanes {
@@ -380,7 +382,7 @@ func (s *Syncer) unlisted(err *Error, now time.Time) {
 
 // notePlanned remembers when a change first turned up in a plan.
 func (s *Syncer) notePlanned(p plan.Plan, now time.Time) {
-	for _, change := range slices.Concat(p.Register, p.Deregister) {
+	for _, change := range slices.Concat(p.Register, p.Announce, p.Deregister) {
 		if _, known := s.planned[change.Key]; !known {
 			s.planned[change.Key] = now
 		}
@@ -390,7 +392,7 @@ func (s *Syncer) notePlanned(p plan.Plan, now time.Time) {
 // forgetUnplanned drops the times of changes that came to nothing. A call under
 // way may still come to something.
 func (s *Syncer) forgetUnplanned(p plan.Plan) {
-	still := target.SetOf(keysOf(slices.Concat(p.Register, p.Deregister))...)
+	still := target.SetOf(keysOf(slices.Concat(p.Register, p.Announce, p.Deregister))...)
 	still = still.Union(s.lanes[Register].flying).Union(s.lanes[Deregister].flying)
 	maps.DeleteFunc(s.planned, func(key target.Key, _ time.Time) bool { return !still.Has(key) })
 }

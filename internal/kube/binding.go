@@ -51,6 +51,10 @@ type Binding struct {
 	Port   desired.PortRef
 	Policy plan.Policy
 	Nodes  desired.NodePolicy
+	// Shared: the group also has targets of other clusters or registrars.
+	Shared bool
+	// Created is when it was declared; zero for one made of flags.
+	Created time.Time
 	// Family and VPC are what the binding expects of its group; empty if anything.
 	Family target.Family
 	VPC    string
@@ -93,6 +97,8 @@ func BindingOf(tgb *v1beta1.TargetGroupBinding) (Binding, error) {
 		Ours:       remembered(tgb.Status.Targets),
 		OursIn:     tgb.Status.TargetGroupARN,
 		Tags:       spec.TargetGroupTags,
+		Shared:     spec.MultiClusterTargetGroup,
+		Created:    tgb.CreationTimestamp.Time,
 	}
 	binding.remember(tgb.Status.TargetGroups)
 	if err := binding.choose(tgb); err != nil {

@@ -39,6 +39,7 @@ func (c *Cluster) Facts(ctx context.Context, family target.Family, bindings []Bi
 	for _, declared := range bindings {
 		binding := desired.Binding{
 			ID: declared.ID, Deleting: declared.Deleting, Left: declared.Left, Port: declared.Port, NodeNotReady: declared.Nodes,
+			Shared: declared.Shared, Created: declared.Created,
 			Gate: string(v1beta1.ReadinessGateOf(declared.ID.Name)),
 		}
 		err := c.chosen(ctx, declared, &binding)

@@ -43,7 +43,7 @@ func New(registry prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		targets: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "tgc_targets",
-			Help: "Targets of a target group by state: desired should be registered; registered, healthy and draining are as the load balancer lists them; pending wait to be registered; held stay though nothing wants them; left_out are refused by AWS.",
+			Help: "Targets of a target group by state: desired should be registered; registered, healthy and draining are as the load balancer lists them; pending wait to be registered; held stay though nothing wants them; foreign are those of others in a shared group; left_out are refused by AWS.",
 		}, []string{"target_group", "state"}),
 		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tgc_target_changes_total",
@@ -112,7 +112,7 @@ func (m *Metrics) Group(group target.ARN, round elb.Round) {
 	for state, n := range map[string]int{
 		"desired": counts.Desired, "registered": counts.Registered, "healthy": counts.Healthy,
 		"draining": counts.Draining, "held": counts.Held,
-		"pending": len(round.Plan.Register), "left_out": len(round.Plan.LeftOut),
+		"pending": len(round.Plan.Register) + len(round.Plan.Announce), "foreign": len(round.Plan.Foreign), "left_out": len(round.Plan.LeftOut),
 	} {
 		m.targets.WithLabelValues(name, state).Set(float64(n))
 	}

@@ -17,6 +17,10 @@
 //	(2) Held while a binding of the group cannot be understood.
 //	(3) Held while such targets are not a minority of the group.
 //
+// In a group that is shared with other clusters, targets that are not ours are Foreign
+// and left alone, and a target is announced, that is written into the journal, before it
+// is registered. So whatever we registered is known to be ours after any crash.
+//
 // Make is pure: the same arguments give the same plan, whatever their order,
 // and the plan of an applied plan is empty.
 package plan
@@ -37,12 +41,17 @@ type Plan struct {
 	Wanted desired.Wanted
 	// Register are wanted targets to be added.
 	Register []Change
+	// Announce are wanted targets to be added once the journal names them; none
+	// unless the group is shared.
+	Announce []Change
 	// Deregister are unwanted targets to be taken out.
 	Deregister []Change
 	// Stay are wanted targets that are registered.
 	Stay []Change
 	// Held are unwanted targets that a guard leaves in.
 	Held []Change
+	// Foreign are the targets of others in a shared group.
+	Foreign []Change
 	// LeftOut are wanted targets that AWS would not take.
 	LeftOut []Change
 	// Gates are the answers to the pods that wait at readiness gates, in the order
@@ -77,6 +86,9 @@ type Observation struct {
 	Past map[target.Key]Past
 	// Ours are the targets that we registered, or found registered as wanted.
 	Ours target.Set
+	// Journal are those of which Kubernetes remembers that they are ours, or are about to
+	// be. It matters in shared groups only.
+	Journal target.Set
 	// Uncertain are the targets of calls whose reply was lost. They are called
 	// for again, whichever way is wanted, however they are listed.
 	Uncertain target.Set
@@ -181,6 +193,8 @@ func (m *maker) consider(candidate desired.Candidate) {
 	case candidate.Verdict == desired.Want:
 		m.register(change, uncertain)
 	case !registered && !uncertain:
+	case m.foreign(candidate.Key):
+		m.leaveAlone(change)
 	case candidate.Verdict == desired.Keep:
 		m.plan.Held = append(m.plan.Held, change)
 	default:
@@ -205,10 +219,23 @@ func (m *maker) register(change Change, explained bool) {
 		m.plan.LeftOut = append(m.plan.LeftOut, change)
 		m.recheck(m.have.FullUntil)
 		return
+	case m.plan.Wanted.Shared && !m.have.Journal.Has(change.Key):
+		m.plan.Announce = append(m.plan.Announce, change)
+		return
 	case m.have.Ours.Has(change.Key) && !explained:
 		change.Reason = target.Drift
 	}
 	m.plan.Register = append(m.plan.Register, change)
+}
+
+// foreign tells whether a target that is not wanted is that of others.
+func (m *maker) foreign(key target.Key) bool {
+	return m.plan.Wanted.Shared && !m.have.Ours.Has(key) && !m.have.Uncertain.Has(key)
+}
+
+func (m *maker) leaveAlone(change Change) {
+	change.Reason = target.NotOurs
+	m.plan.Foreign = append(m.plan.Foreign, change)
 }
 
 // others decides about a registered target that is no candidate. It returns the
@@ -219,6 +246,8 @@ func (m *maker) others(observed target.Observed) []Change {
 		change.Reason = target.ServiceDeleted
 	}
 	switch {
+	case m.foreign(observed.Key):
+		m.leaveAlone(change)
 	case m.plan.Wanted.HoldOthers != "":
 		change.Reason = m.plan.Wanted.HoldOthers
 		m.plan.Held = append(m.plan.Held, change)
@@ -300,13 +329,15 @@ func (m *maker) guardLastHealthy() {
 	})
 }
 
-// anotherIsHealthy tells whether a target that stays is healthy.
+// anotherIsHealthy tells whether a target that stays is healthy, whosever it is.
 func (m *maker) anotherIsHealthy() bool {
-	return slices.ContainsFunc(slices.Concat(m.plan.Stay, m.plan.Held), m.healthy)
+	return slices.ContainsFunc(slices.Concat(m.plan.Stay, m.plan.Held, m.plan.Foreign), m.healthy)
 }
 
 // anotherComes tells whether a target that stays may become healthy.
-func (m *maker) anotherComes() bool { return len(m.plan.Stay)+len(m.plan.Register) > 0 }
+func (m *maker) anotherComes() bool {
+	return len(m.plan.Stay)+len(m.plan.Register)+len(m.plan.Announce) > 0
+}
 
 func (m *maker) healthy(change Change) bool {
 	return m.listed[change.Key].Health.State == target.Healthy
@@ -319,7 +350,8 @@ func (m *maker) recheck(at time.Time) {
 }
 
 func (m *maker) ordered() Plan {
-	for _, changes := range [][]Change{m.plan.Register, m.plan.Deregister, m.plan.Stay, m.plan.Held, m.plan.LeftOut} {
+	p := m.plan
+	for _, changes := range [][]Change{p.Register, p.Announce, p.Deregister, p.Stay, p.Held, p.Foreign, p.LeftOut} {
 		slices.SortFunc(changes, func(a, b Change) int { return a.Key.Compare(b.Key) })
 	}
 	return m.plan

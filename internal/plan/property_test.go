@@ -53,6 +53,7 @@ func anyWanted() *rapid.Generator[desired.Wanted] {
 		if rapid.IntRange(0, 5).Draw(t, "hold") == 0 {
 			wanted.HoldOthers = target.ServiceNotFound
 		}
+		wanted.Shared = rapid.Bool().Draw(t, "shared")
 		return wanted
 	})
 }
@@ -66,6 +67,7 @@ func anyWorld() *rapid.Generator[world] {
 			w.have.Targets = append(w.have.Targets, listed(rapid.SampledFrom(states).Draw(t, "state"), host)...)
 		}
 		w.have.Ours = keys(anyHosts().Draw(t, "ours")...)
+		w.have.Journal = keys(anyHosts().Draw(t, "journal")...)
 		w.have.Uncertain = keys(anyHosts().Draw(t, "uncertain")...)
 		w.have.FullUntil = anyMoment().Draw(t, "full")
 		w.have.Refused, w.have.Zones = map[target.Key]Refusal{}, map[netip.Addr]string{}
@@ -103,6 +105,7 @@ func (w world) applied(p Plan, drains bool) world {
 		w.have.Targets = append(w.have.Targets, observed)
 	}
 	w.have.Uncertain = w.have.Uncertain.Minus(called)
+	w.have.Journal = p.Remember(w.have, false)
 	w.have.Ours = w.have.Ours.Union(keySet(p.Register, p.Stay)).Minus(keySet(p.Deregister))
 	return w
 }
@@ -139,6 +142,9 @@ func TestBehaviour14_PlanOfAnAppliedPlanIsEmpty(t *testing.T) {
 		w := anyWorld().Draw(t, "world")
 		first := w.plan(t0)
 		after := w.applied(first, rapid.Bool().Draw(t, "drains"))
+		if announced := after.plan(t0); len(first.Announce) > 0 {
+			after = after.applied(announced, true)
+		}
 		if second := after.plan(t0); !second.Empty() {
 			t.Errorf("first:  %s\nsecond: %s", spell(first), spell(second))
 		}
@@ -164,7 +170,7 @@ func TestEveryTargetIsInOneListAndInOrder(t *testing.T) {
 		w := anyWorld().Draw(t, "world")
 		p := w.plan(t0)
 		seen := map[target.Key]int{}
-		for _, list := range [][]Change{p.Register, p.Deregister, p.Stay, p.Held, p.LeftOut} {
+		for _, list := range [][]Change{p.Register, p.Announce, p.Deregister, p.Stay, p.Held, p.Foreign, p.LeftOut} {
 			for i, c := range list {
 				seen[c.Key]++
 				if i > 0 && list[i-1].Key.Compare(c.Key) >= 0 {
@@ -197,7 +203,7 @@ func TestWantedIsNeverDeregisteredAndUnwantedNeverRegistered(t *testing.T) {
 				t.Errorf("%v is to stay and is deregistered: %s", c.Key, spell(p))
 			}
 		}
-		for _, c := range slices.Concat(p.Register, p.Stay, p.LeftOut) {
+		for _, c := range slices.Concat(p.Register, p.Announce, p.Stay, p.LeftOut) {
 			if verdict, known := w.verdict(c.Key); !known || verdict != desired.Want {
 				t.Errorf("%v is not wanted: %s", c.Key, spell(p))
 			}

@@ -23,6 +23,8 @@ type Input struct {
 	// Plan is what is left to do after Outcome.
 	Plan    plan.Plan
 	Outcome plan.Outcome
+	// Busy: a call that may change the group is under way, or its outcome is not known.
+	Busy bool
 }
 
 // Binding is what people should see of one binding.
@@ -32,7 +34,8 @@ type Binding struct {
 	// nothing until then.
 	Counted bool
 	Counts  Counts
-	// Targets are those that we answer for: registered by us or found as wanted.
+	// Targets are those that we answer for: registered by us or found as wanted, and
+	// in a shared group those that are about to be registered.
 	Targets []target.Key
 	Ready   Condition
 	Held    Condition
@@ -67,14 +70,18 @@ func Of(in Input) []Binding {
 	for _, candidate := range in.Plan.Wanted.Candidates {
 		owners[candidate.Key] = candidate.Bindings
 	}
+	ours := in.Plan.Remember(in.Have, in.Busy)
 	reports := make([]Binding, len(in.Bindings))
 	for i, id := range in.Bindings {
 		of := func(key target.Key) bool {
 			bindings, known := owners[key]
-			return !known || slices.Contains(bindings, id)
+			if !known {
+				return !in.Plan.Wanted.Shared || ours.Has(key)
+			}
+			return slices.Contains(bindings, id)
 		}
 		r := Binding{ID: id, Counted: true, Counts: count(in.Plan, in.Have, of)}
-		for _, key := range in.Have.Ours.Keys() {
+		for _, key := range ours.Keys() {
 			if of(key) {
 				r.Targets = append(r.Targets, key)
 			}
@@ -139,7 +146,7 @@ func readiness(in Input, id desired.BindingID, counts Counts, of func(target.Key
 		return Condition{Reason: left[0].Reason, Message: fmt.Sprintf(
 			"%s left out: %s", targets(len(left)), list(left))}
 	}
-	come, leave := those(in.Plan.Register, of), those(in.Plan.Deregister, of)
+	come, leave := those(slices.Concat(in.Plan.Announce, in.Plan.Register), of), those(in.Plan.Deregister, of)
 	if len(come)+len(leave) > 0 {
 		return Condition{Reason: target.Syncing, Message: fmt.Sprintf(
 			"%d to register, %d to deregister", len(come), len(leave))}
@@ -157,6 +164,9 @@ func describeSynced(in Input, id desired.BindingID, counts Counts) string {
 	}
 	if waiting > 0 {
 		message += fmt.Sprintf("; readiness gates closed: %d", waiting)
+	}
+	if n := len(in.Plan.Foreign); n > 0 {
+		message += fmt.Sprintf("; left alone: %s of others", targets(n))
 	}
 	if !in.Group.InUse() {
 		message += "; no load balancer uses the target group, so none will become healthy: add a listener that forwards to it"
@@ -188,6 +198,7 @@ var holdWords = map[target.Reason]string{
 	target.TakeoverUnconfirmed: "Nothing of this cluster explains them, and they are too many to be left-overs: set spec.takeover to Confirmed to remove them",
 	target.ServiceNotFound:     "They go or stay once the Service can be read",
 	target.PortNotFound:        "They go or stay once the port can be found",
+	target.SharingConflict:     "They go or stay once the bindings agree on whether the target group is shared",
 	target.Syncing:             "They go or stay once the target group of every binding is known",
 }
 

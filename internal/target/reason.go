@@ -56,7 +56,8 @@ const (
 	TakeoverUnconfirmed Reason = "TakeoverUnconfirmed"
 	// TooManyTargets: the group or its load balancer is at its quota.
 	TooManyTargets Reason = "TooManyTargets"
-	// NotOurs: the target is another pod's, which a sidecar leaves alone.
+	// NotOurs: the target is another cluster's or registrar's in a group that is
+	// shared with them, or another pod's, which a sidecar leaves alone.
 	NotOurs Reason = "NotOurs"
 )
 
@@ -101,6 +102,9 @@ const (
 	AddressFamilyMismatch Reason = "AddressFamilyMismatch"
 	// VPCMismatch: the binding expects the group in another VPC.
 	VPCMismatch Reason = "VPCMismatch"
+	// SharingConflict: the binding shares the group with other clusters and an older
+	// binding has it to itself, or the other way round.
+	SharingConflict Reason = "SharingConflict"
 	// RegionUnknown: neither the binding nor the configuration names a region.
 	RegionUnknown Reason = "RegionUnknown"
 	// AccessDenied: the credentials may not make the call.

@@ -146,14 +146,17 @@ func (r *Reconciler) plan(ctx context.Context, arn target.ARN, have plan.Observa
 		return plan.Plan{}, false
 	}
 	facts.Undecided = undecided
+	have.Journal = remembered(arn, bindings)
 	return plan.Make(desired.For(facts), have, policy(bindings), time.Now()), true
 }
 
 // publish tells people and machines what a round found and did.
 func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, round elb.Round) {
 	group := bindings[0].Target
+	// Read anew: it names all that calls under way carry.
+	round.Have.Journal = remembered(group.ARN, r.Registry.Of(group.ARN))
 	input := report.Input{
-		Group: group, Bindings: ids(bindings), Have: round.Have, Plan: round.Plan, Outcome: round.Outcome,
+		Group: group, Bindings: ids(bindings), Have: round.Have, Plan: round.Plan, Outcome: round.Outcome, Busy: round.Busy,
 	}
 	reports := report.Of(input)
 	r.Answers.Post(group.ARN, report.Gates(input))
