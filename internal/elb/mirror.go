@@ -279,7 +279,7 @@ func (m *mirror) settle(p plan.Plan) {
 // may not show yet. Nobody else would ever take them out. In a group of our own whatever
 // turns up is looked into anyway.
 func (m *mirror) unseen(p plan.Plan) target.Set {
-	if !p.Wanted.Shared || m.listedAt.After(m.seesAll()) {
+	if !p.Wanted.Shared || !m.listedAt.Before(m.seesAll()) {
 		return target.Set{}
 	}
 	unseen := slices.DeleteFunc(m.ours.Keys(), func(key target.Key) bool { _, listed := m.listed[key]; return listed })

@@ -36,6 +36,8 @@ type rig struct {
 	mu       sync.Mutex
 	wanted   map[target.Key]desired.Candidate
 	unknown  bool // the plan cannot be made
+	shared   bool
+	journal  target.Set // what is remembered after each round of a shared group
 	policy   plan.Policy
 	steps    int
 	last     elb.Round
@@ -57,6 +59,7 @@ type rigging struct {
 	targets  []string // registered before
 	wanted   []int    // from the beginning
 	unknown  bool     // no plan can be made at the beginning
+	shared   bool     // with other clusters; what is ours is remembered
 	policy   plan.Policy
 }
 
@@ -116,6 +119,7 @@ func newRig(t testing.TB, options rigging) *rig {
 	}
 	r := &rig{
 		t: t, sim: sim, group: group, begin: time.Now(), wake: make(chan struct{}, 1),
+		shared: options.shared, journal: options.ours,
 		budget: options.budget, wanted: map[target.Key]desired.Candidate{}, unknown: options.unknown, policy: options.policy,
 		waiting: map[string]desired.Gated{}, opened: map[string]time.Time{},
 	}
@@ -160,7 +164,8 @@ func (r *rig) plan(have plan.Observation) (plan.Plan, bool) {
 	if r.unknown {
 		return plan.Plan{}, false
 	}
-	var wanted desired.Wanted
+	wanted := desired.Wanted{Shared: r.shared}
+	have.Journal = r.journal
 	for _, c := range r.wanted {
 		wanted.Candidates = append(wanted.Candidates, c)
 	}
@@ -204,6 +209,10 @@ func (r *rig) note(round elb.Round) {
 	defer r.mu.Unlock()
 	r.last = round
 	r.steps++
+	round.Have.Journal = r.journal
+	if r.shared && round.Known {
+		r.remember(round.Plan.Remember(round.Have, round.Busy))
+	}
 	for _, gate := range round.Plan.Gates {
 		if _, waits := r.waiting[gate.Pod.UID]; waits && gate.Open {
 			r.opened[gate.Pod.UID] = time.Now()
@@ -215,6 +224,14 @@ func (r *rig) note(round elb.Round) {
 		if n := len(r.failures); n == 0 || r.failures[n-1] != word {
 			r.failures = append(r.failures, word)
 		}
+	}
+}
+
+// remember writes the journal, and comes back if it tells something new, as a cluster does.
+func (r *rig) remember(journal target.Set) {
+	if !slices.Equal(journal.Keys(), r.journal.Keys()) {
+		r.journal = journal
+		r.rouse()
 	}
 }
 

@@ -486,6 +486,45 @@ func TestListsMayLagBehind(t *testing.T) {
 	})
 }
 
+func TestBehaviour33_SharedGroup(t *testing.T) {
+	bubble(t, rigging{shared: true, targets: []string{"10.0.0.7:80", "10.0.0.8:80"}, ours: target.SetOf(key(7))}, func(r *rig) {
+		r.want(1, 2)
+		r.leave(2)
+		r.pass(time.Minute)
+		r.expectIn(1, 8)
+		r.expectCalls(registers, "0s 1,2 OK")
+		r.expectCalls(deregisters, "0s 7 OK", "0s 2 OK")
+		r.expectSynced()
+	})
+}
+
+// An earlier life registered 9, and lists do not show it yet. It is not forgotten, and taken
+// out when it shows, since in a shared group nobody else would ever do it.
+func TestBehaviour33_WhatListsDoNotShowYetIsNotForgotten(t *testing.T) {
+	lag := func(s *elbsim.Settings) { s.VisibilityLag = elbsim.Duration(9 * time.Second) }
+	bubble(t, rigging{shared: true, settings: lag, ours: target.SetOf(key(9), key(10)), unknown: true}, func(r *rig) {
+		earlier := r.sim.Client(elbsim.DefaultAccount, elbsim.DefaultRegion)
+		if err := earlier.RegisterTargets(context.Background(), r.group, []target.Target{{Key: key(9)}}); err != nil {
+			t.Fatal(err)
+		}
+		r.mu.Lock()
+		r.unknown = false
+		r.mu.Unlock()
+		r.want(1)
+		if got := r.journal.Keys(); len(got) != 3 || !r.round().Busy {
+			t.Errorf("remembered are %v, busy: %v", got, r.round().Busy)
+		}
+		r.pass(time.Minute)
+		r.expectIn(1)
+		if got := r.calls(deregisters); len(got) != 1 || !strings.HasSuffix(got[0], " 9 OK") {
+			t.Errorf("deregistrations: %v", got)
+		}
+		if got := r.journal.Keys(); len(got) != 1 || r.round().Busy {
+			t.Errorf("remembered are %v in the end, busy: %v", got, r.round().Busy)
+		}
+	})
+}
+
 // slowList answers with what was true when it was asked, some time later.
 type slowList struct {
 	elb.Client

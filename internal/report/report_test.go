@@ -213,3 +213,28 @@ func TestBehaviour43_WorseConditionsAreTold(t *testing.T) {
 		t.Errorf("got\n%s\nwant nothing for what became better", told(got))
 	}
 }
+
+// Targets of others are not counted, and those about to be registered are remembered.
+func TestBehaviour33_SharedGroupCountsOurs(t *testing.T) {
+	in := world()
+	in.Plan.Wanted.Shared, in.Busy = true, true
+	in.Have.Ours = target.SetOf(key(1), key(2), key(5))
+	in.Have.Targets = append(in.Have.Targets, observed(8, target.Healthy))
+	in.Have.Journal = target.SetOf(key(1), key(6))
+	in.Plan.Foreign = []plan.Change{change(8, target.NotOurs)}
+	in.Plan.Announce = []plan.Change{change(4, target.PodReady, web)}
+	got := report.Of(in)[0]
+	if want := (report.Counts{Desired: 2, Registered: 2, Healthy: 1, Draining: 1}); got.Counts != want {
+		t.Errorf("got %+v, want %+v", got.Counts, want)
+	}
+	if targets := fmt.Sprint(got.Targets); targets != "[10.0.0.1:80 10.0.0.2:80 10.0.0.4:80 10.0.0.6:80]" {
+		t.Errorf("remembered are %s", targets)
+	}
+	if got.Ready.Reason != target.Syncing || !strings.HasPrefix(got.Ready.Message, "1 to register") {
+		t.Errorf("the condition is %+v", got.Ready)
+	}
+	in.Plan.Announce = nil
+	if got := report.Of(in)[0].Ready; !got.True || !strings.Contains(got.Message, "left alone: 1 target of others") {
+		t.Errorf("the condition is %+v", got)
+	}
+}
