@@ -58,8 +58,13 @@ func spell(p Plan) string {
 		name    string
 		changes []Change
 	}{
-		{"register", p.Register}, {"announce", p.Announce}, {"deregister", p.Deregister}, {"stay", p.Stay}, {"held", p.Held},
-		{"foreign", p.Foreign}, {"leftout", p.LeftOut},
+		{"register", p.Register},
+		{"announce", p.Announce},
+		{"deregister", p.Deregister},
+		{"stay", p.Stay},
+		{"held", p.Held},
+		{"foreign", p.Foreign},
+		{"leftout", p.LeftOut},
 	} {
 		for _, c := range part.changes {
 			words = append(words, fmt.Sprintf("%s:%d %s", part.name, c.Addr.As4()[3], c.Reason))

@@ -85,7 +85,7 @@ func TestBehaviour33_TwoClustersShareAGroup(t *testing.T) {
 	a.remembers(3)
 	controllerA.Kill()
 	a.forget()
-	controllerA = a.controller("--sweep-interval=1s")
+	a.controller("--sweep-interval=1s")
 	a.remembers(3)
 	a.scale(webA, 2)
 	both("pods of both after the journal was lost", 6)
