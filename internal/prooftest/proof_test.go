@@ -1,5 +1,5 @@
-// Package prooftest keeps the tables of the documentation that name tests in line with
-// the tests that there are.
+// Package prooftest keeps tables of the documentation in line with what they name: the
+// tests, flags, metrics and alerts that there are.
 package prooftest
 
 import (
