@@ -15,13 +15,22 @@ type Account struct {
 }
 
 // health lists the targets of a group. The caller holds a token.
-func (a *Account) health(ctx context.Context, group target.ARN) ([]target.Observed, error) {
+func (a *Account) health(ctx context.Context, group target.ARN) (listed []target.Observed, err error) {
+	err = a.describe(ctx, func(ctx context.Context) (err error) {
+		listed, err = a.Client.TargetHealth(ctx, group)
+		return err
+	})
+	return listed, err
+}
+
+// describe makes a call of class Describe. The caller holds a token.
+func (a *Account) describe(ctx context.Context, call func(context.Context) error) error {
 	// A call is finished even when the program stops: its token is spent.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
 	defer cancel()
-	listed, err := a.Client.TargetHealth(ctx, group)
+	err := call(ctx)
 	a.settle(pace.Describe, err)
-	return listed, err
+	return err
 }
 
 // settle tells the budget what AWS made of a call.

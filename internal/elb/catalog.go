@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
@@ -30,16 +29,11 @@ type Catalog struct {
 	fresh   time.Duration
 	wake    func()
 
-	mu       sync.Mutex
+	inquiry
+	age
 	latest   map[target.ARN]tagged // of the last whole reading
 	previous map[target.ARN]tagged // of the one before
 	readings int                   // whole ones
-	failures int
-	err      *Error
-	reading  bool
-	answered time.Time
-	due      time.Time
-	flights  sync.WaitGroup
 }
 
 // tagged is a group with its tags.
@@ -85,11 +79,8 @@ type Tagged struct {
 func (c *Catalog) Look(ctx context.Context, tags map[string]string) Tagged {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.reading && ctx.Err() == nil && !time.Now().Before(c.due) {
-		c.reading = true
-		c.flights.Go(func() { c.read(ctx) })
-	}
-	answer := Tagged{Known: c.readings > 0 || c.err != nil, Read: min(c.readings, 2), Err: c.err, Next: c.due}
+	c.look(ctx, &c.age, c.read)
+	answer := Tagged{Known: c.known(), Read: min(c.readings, 2), Err: c.err, Next: c.due}
 	for arn, g := range c.latest {
 		if before, known := c.previous[arn]; g.has(tags) || known && before.has(tags) {
 			answer.Groups = append(answer.Groups, g.Group)
@@ -117,17 +108,7 @@ func (c *Catalog) Group(arn target.ARN) (target.Group, bool) {
 func (c *Catalog) Doubt() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err == nil && time.Since(c.answered) > doubtAfter {
-		c.due = time.Time{}
-	}
-}
-
-// Wait returns when no call is under way. The context of all Looks has ended.
-func (c *Catalog) Wait() {
-	c.mu.Lock() // a Look that has not seen the end may be starting a call
-	flights := &c.flights
-	c.mu.Unlock()
-	flights.Wait()
+	c.doubt()
 }
 
 // read makes one reading. The first is waited for by pods that want to be registered;
@@ -142,19 +123,16 @@ func (c *Catalog) read(ctx context.Context) {
 	err := r.all(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.reading = false
+	c.asking = false
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
-		c.failures++
-		c.err = asError(describeTags, err)
-		c.due = time.Now().Add(max(time.Second, pause(c.err.Kind, c.failures)))
+		c.fail(asError(describeTags, err), time.Now(), 1)
 	default:
 		c.previous, c.latest = c.latest, r.groups
 		c.readings++
-		c.failures, c.err, c.answered = 0, nil, time.Now()
-		c.due = c.answered.Add(max(jitter(c.fresh), time.Duration(r.calls)*perCall))
+		c.renew(time.Now(), max(jitter(c.fresh), time.Duration(r.calls)*perCall))
 	}
 	c.wake()
 }
@@ -232,10 +210,7 @@ func (r *reader) call(ctx context.Context, call func(context.Context) error) err
 			return err
 		}
 		r.calls++
-		calling, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
-		err := call(calling)
-		cancel()
-		r.account.settle(pace.Describe, err)
+		err := r.account.describe(ctx, call)
 		if KindOf(err) != Throttled || n == attempts {
 			return err
 		}

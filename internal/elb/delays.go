@@ -2,7 +2,6 @@ package elb
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
@@ -22,10 +21,8 @@ type Delays struct {
 	fresh   time.Duration
 	wake    func(target.ARN)
 
-	mu      sync.Mutex
-	known   map[target.ARN]*delay
-	asking  bool
-	flights sync.WaitGroup
+	inquiry
+	known map[target.ARN]*delay
 }
 
 // Delay is what is known of a group's deregistration delay.
@@ -39,10 +36,9 @@ type Delay struct {
 }
 
 type delay struct {
-	Delay
-	failures int
-	due      time.Time // when to ask again
-	looked   time.Time // when somebody last wanted to know
+	age
+	told  bool
+	value time.Duration
 }
 
 // patience is how many times longer than other failed calls these wait to be
@@ -64,20 +60,8 @@ func (d *Delays) Look(ctx context.Context, group target.ARN) (Delay, time.Time) 
 		of = &delay{}
 		d.known[group] = of
 	}
-	of.looked = time.Now()
-	if !d.asking && ctx.Err() == nil && !of.looked.Before(of.due) {
-		d.asking = true
-		d.flights.Go(func() { d.ask(ctx) })
-	}
-	return of.Delay, of.due
-}
-
-// Wait returns when no call is under way. The context of all Looks has ended.
-func (d *Delays) Wait() {
-	d.mu.Lock() // a Look that has not seen the end may be starting a call
-	flights := &d.flights
-	d.mu.Unlock()
-	flights.Wait()
+	d.look(ctx, &of.age, d.ask)
+	return Delay{Known: of.told, Value: of.value, Err: of.err}, of.due
 }
 
 // ask asks for one group after the other until none is due.
@@ -89,7 +73,6 @@ func (d *Delays) ask(ctx context.Context) {
 			return
 		}
 		attributes, err := d.describe(ctx, group)
-		d.account.settle(pace.Describe, err)
 		d.file(group, attributes, err)
 	}
 	d.mu.Lock()
@@ -104,7 +87,7 @@ func (d *Delays) next() (target.ARN, bool) {
 	defer d.mu.Unlock()
 	now := time.Now()
 	for group, of := range d.known {
-		if !now.Before(of.due) && !of.looked.Before(of.due) {
+		if of.wanted(now) {
 			return group, true
 		}
 	}
@@ -112,10 +95,12 @@ func (d *Delays) next() (target.ARN, bool) {
 	return target.ARN{}, false
 }
 
-func (d *Delays) describe(ctx context.Context, group target.ARN) (map[string]string, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
-	defer cancel()
-	return d.account.Client.GroupAttributes(ctx, group)
+func (d *Delays) describe(ctx context.Context, group target.ARN) (attributes map[string]string, err error) {
+	err = d.account.describe(ctx, func(ctx context.Context) (err error) {
+		attributes, err = d.account.Client.GroupAttributes(ctx, group)
+		return err
+	})
+	return attributes, err
 }
 
 // file keeps an answer. A failure leaves what was known before beside the error.
@@ -124,12 +109,10 @@ func (d *Delays) file(group target.ARN, attributes map[string]string, err error)
 	defer d.mu.Unlock()
 	of, now := d.known[group], time.Now()
 	if err != nil {
-		of.failures++
-		of.Err = asError(describeAttributes, err)
-		of.due = now.Add(patience * max(time.Second, pause(of.Err.Kind, of.failures)))
+		of.fail(asError(describeAttributes, err), now, patience)
 	} else {
-		value, told := target.DelayOf(attributes)
-		*of = delay{Delay: Delay{Known: told, Value: value}, looked: of.looked, due: now.Add(jitter(d.fresh))}
+		of.value, of.told = target.DelayOf(attributes)
+		of.renew(now, jitter(d.fresh))
 	}
 	d.wake(group)
 }

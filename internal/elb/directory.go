@@ -3,7 +3,6 @@ package elb
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb/pace"
@@ -25,22 +24,15 @@ type Directory struct {
 	fresh   time.Duration
 	wake    func(target.Ref)
 
-	mu      sync.Mutex
+	inquiry
 	entries map[target.Ref]*entry
-	asking  bool
-	flights sync.WaitGroup
 }
 
-// entry is what is known of a group, or the error that asking for it gave.
+// entry is what is known of a group.
 type entry struct {
-	group    target.Group
-	err      *Error
-	failures int
-	asked    bool // an answer has come
-	alone    bool // to be asked for alone, since a batch with it failed
-	answered time.Time
-	due      time.Time // when to ask again
-	looked   time.Time // when somebody last wanted to know
+	age
+	group target.Group
+	alone bool // to be asked for alone, since a batch with it failed
 }
 
 // NewDirectory makes a Directory that asks again for what is older than fresh,
@@ -59,12 +51,8 @@ func (d *Directory) Look(ctx context.Context, ref target.Ref) Answer {
 		e = &entry{}
 		d.entries[ref] = e
 	}
-	e.looked = time.Now()
-	if !d.asking && ctx.Err() == nil && !e.looked.Before(e.due) {
-		d.asking = true
-		d.flights.Go(func() { d.ask(ctx) })
-	}
-	return Answer{Known: e.asked, Group: e.group, Err: e.err, Next: e.due}
+	d.look(ctx, &e.age, d.ask)
+	return Answer{Known: e.known(), Group: e.group, Err: e.err, Next: e.due}
 }
 
 // Answer is what a Directory knows of a group.
@@ -79,26 +67,15 @@ type Answer struct {
 	Next time.Time
 }
 
-// doubtAfter is how old an answer must be to be doubted.
-const doubtAfter = 10 * time.Second
-
 // Doubt makes the next Look ask again for a group that proved not to exist, since
 // one of the same name may have taken its place. What was answered just now is
 // not doubted.
 func (d *Directory) Doubt(ref target.Ref) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if e := d.entries[ref]; e != nil && e.err == nil && time.Since(e.answered) > doubtAfter {
-		e.due = time.Time{}
+	if e := d.entries[ref]; e != nil {
+		e.doubt()
 	}
-}
-
-// Wait returns when no call is under way. The context of all Looks has ended.
-func (d *Directory) Wait() {
-	d.mu.Lock() // a Look that has not seen the end may be starting a call
-	flights := &d.flights
-	d.mu.Unlock()
-	flights.Wait()
 }
 
 // ask describes groups, as many in a call as fit, until none is due.
@@ -110,7 +87,6 @@ func (d *Directory) ask(ctx context.Context) {
 			return
 		}
 		groups, err := d.describe(ctx, batch)
-		d.account.settle(pace.Describe, err)
 		d.file(batch, groups, err)
 	}
 	d.mu.Lock()
@@ -127,7 +103,7 @@ func (d *Directory) batch() []target.Ref {
 	var batch []target.Ref
 	for ref, e := range d.entries {
 		alike := len(batch) == 0 || (batch[0].Name == "") == (ref.Name == "")
-		if now.Before(e.due) || e.looked.Before(e.due) || !alike || len(batch) == perQuery || e.alone && len(batch) > 0 {
+		if !e.wanted(now) || !alike || len(batch) == perQuery || e.alone && len(batch) > 0 {
 			continue
 		}
 		batch = append(batch, ref)
@@ -139,9 +115,7 @@ func (d *Directory) batch() []target.Ref {
 	return batch
 }
 
-func (d *Directory) describe(ctx context.Context, batch []target.Ref) ([]target.Group, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), CallTimeout)
-	defer cancel()
+func (d *Directory) describe(ctx context.Context, batch []target.Ref) (groups []target.Group, err error) {
 	var query GroupQuery
 	for _, ref := range batch {
 		if ref.Name != "" {
@@ -150,7 +124,11 @@ func (d *Directory) describe(ctx context.Context, batch []target.Ref) ([]target.
 			query.ARNs = append(query.ARNs, ref.ARN)
 		}
 	}
-	return d.account.Client.TargetGroups(ctx, query)
+	err = d.account.describe(ctx, func(ctx context.Context) (err error) {
+		groups, err = d.account.Client.TargetGroups(ctx, query)
+		return err
+	})
+	return groups, err
 }
 
 // file keeps the answer to a batch. AWS fails a whole batch for one group that
@@ -165,7 +143,8 @@ func (d *Directory) file(batch []target.Ref, groups []target.Group, err error) {
 		i := slices.IndexFunc(groups, ref.Names)
 		switch {
 		case err == nil && i >= 0:
-			*e = entry{group: groups[i], asked: true, looked: e.looked, answered: now, due: now.Add(jitter(d.fresh))}
+			e.group, e.alone = groups[i], false
+			e.renew(now, jitter(d.fresh))
 		case err == nil:
 			e.failed(&Error{Op: describeGroups, Kind: GroupNotFound, Message: "AWS did not list the group"}, now)
 		case len(batch) > 1 && KindOf(err) == GroupNotFound:
@@ -184,7 +163,5 @@ func (e *entry) failed(err *Error, now time.Time) {
 	if err.Kind == GroupNotFound {
 		e.group = target.Group{}
 	}
-	e.failures++
-	e.err, e.asked = err, true
-	e.due = now.Add(max(time.Second, pause(err.Kind, e.failures)))
+	e.fail(err, now, 1)
 }
