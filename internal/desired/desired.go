@@ -140,23 +140,21 @@ func problemOf(binding Binding) *Problem {
 	}
 	switch service := binding.Service; {
 	case service.Existence == NeverSeen:
-		return &Problem{
-			binding.ID, target.ServiceNotFound,
-			"the Service does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile",
-		}
+		return &Problem{binding.ID, target.ServiceNotFound, fmt.Sprintf(
+			"Service %q does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile",
+			service.Name)}
 	case service.Existence == SeenDeleted:
-		return &Problem{
-			binding.ID, target.ServiceDeleted,
-			"the Service was deleted, so its targets are deregistered: create it again, or delete the binding",
-		}
+		return &Problem{binding.ID, target.ServiceDeleted, fmt.Sprintf(
+			"Service %q was deleted, so its targets are deregistered: create it again, or delete the binding",
+			service.Name)}
 	case binding.Port == (PortRef{}) && len(service.Ports) > 1:
 		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
-			"the Service has several ports, %s: name the one that counts; no target is deregistered meanwhile",
-			listPorts(service.Ports))}
+			"Service %q has several ports, %s: name the one that counts; no target is deregistered meanwhile",
+			service.Name, listPorts(service.Ports))}
 	case !slices.ContainsFunc(service.Ports, binding.Port.names):
 		return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
-			"the Service has no port %q but %s: correct the binding's port; no target is deregistered meanwhile",
-			binding.Port, listPorts(service.Ports))}
+			"Service %q has no port %q but %s: correct the binding's port; no target is deregistered meanwhile",
+			service.Name, binding.Port, listPorts(service.Ports))}
 	}
 	return nil
 }

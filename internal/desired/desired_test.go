@@ -17,7 +17,7 @@ var t0 = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func web(endpoints ...Endpoint) Binding {
 	return Binding{
 		ID:      BindingID{"shop", "web"},
-		Service: Service{Existence: Exists, Ports: []ServicePort{{"http", 80}}},
+		Service: Service{Name: "web", Existence: Exists, Ports: []ServicePort{{"http", 80}}},
 		Port:    PortRef{Name: "http"},
 		Slices:  []Slice{{Ports: []SlicePort{{"http", 8080}}, Endpoints: endpoints}},
 	}
@@ -227,16 +227,16 @@ func TestBehaviour08_UnknownServiceOrPortIsAProblem(t *testing.T) {
 		says    string
 	}{
 		{
-			"service never seen", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{} }),
-			target.ServiceNotFound, target.ServiceNotFound, "create it",
+			"service never seen", web(at(1, ready)).with(func(b *Binding) { b.Service.Existence = NeverSeen }),
+			target.ServiceNotFound, target.ServiceNotFound, `Service "web" does not exist: create it`,
 		},
 		{
-			"service seen to be deleted", web(at(1, ready)).with(func(b *Binding) { b.Service = Service{Existence: SeenDeleted} }),
-			target.ServiceDeleted, "", "deregistered",
+			"service seen to be deleted", web(at(1, ready)).with(func(b *Binding) { b.Service.Existence = SeenDeleted }),
+			target.ServiceDeleted, "", `Service "web" was deleted, so its targets are deregistered`,
 		},
 		{
 			"no such port", web(at(1, ready)).with(func(b *Binding) { b.Port.Name = "htpt" }),
-			target.PortNotFound, target.PortNotFound, `"htpt" but 80 http`,
+			target.PortNotFound, target.PortNotFound, `Service "web" has no port "htpt" but 80 http`,
 		},
 		{
 			"no such number", web(at(1, ready)).with(func(b *Binding) { b.Port = PortRef{Number: 81} }),
@@ -244,7 +244,7 @@ func TestBehaviour08_UnknownServiceOrPortIsAProblem(t *testing.T) {
 		},
 		{
 			"several ports, none named", web(at(1, ready)).with(func(b *Binding) { b.Port, b.Service.Ports = PortRef{}, several }),
-			target.PortNotFound, target.PortNotFound, "80 http, 9000 admin",
+			target.PortNotFound, target.PortNotFound, `Service "web" has several ports, 80 http, 9000 admin`,
 		},
 		{
 			"no ports", web(at(1, ready)).with(func(b *Binding) { b.Service.Ports = nil }),

@@ -86,6 +86,8 @@ const (
 
 // Service is what the decision needs of a Service.
 type Service struct {
+	// Name is as the binding has it, also of a Service that does not exist.
+	Name      string
 	Existence Existence
 	Ports     []ServicePort
 }

@@ -10,6 +10,8 @@ import (
 
 // Selection is what a binding chooses without a Service.
 type Selection struct {
+	// Selector chooses the pods; it is spelt as people write it.
+	Selector string
 	// RegisterAt says from when on a pod is wanted.
 	RegisterAt RegisterAt
 	// Pods are all pods that the selector chooses, in any order.
@@ -62,8 +64,8 @@ func (s *Selection) problem(binding Binding) *Problem {
 		return nil
 	}
 	return &Problem{binding.ID, target.PortNotFound, fmt.Sprintf(
-		"no container of the %d pods chosen has a port named %q: correct the binding's port or the containers'; no target is deregistered meanwhile",
-		len(s.Pods), binding.Port)}
+		"no container of the %d pods that %q chooses has a port named %q: correct the binding's port or the containers'; no target is deregistered meanwhile",
+		len(s.Pods), s.Selector, binding.Port)}
 }
 
 // selected decides about the pods of a selection, each by itself.

@@ -2,6 +2,7 @@ package desired
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -23,7 +24,7 @@ func (s Selected) with(change func(*Selected)) Selected { change(&s); return s }
 func choosing(registerAt RegisterAt, pods ...Selected) Binding {
 	return Binding{
 		ID: BindingID{"shop", "web"}, Port: PortRef{Name: "http"}, Gate: gate,
-		Selection: &Selection{RegisterAt: registerAt, Pods: pods},
+		Selection: &Selection{Selector: "app=web", RegisterAt: registerAt, Pods: pods},
 	}
 }
 
@@ -126,7 +127,10 @@ func TestBehaviour08_NoChosenPodHasThePort(t *testing.T) {
 	misspelt := choosing(AtReady, chosen(1, ready)).with(func(b *Binding) { b.Port.Name = "htpt" })
 	got := expect(t, ipv4(misspelt))
 	if len(got.Problems) != 1 || got.Problems[0].Reason != target.PortNotFound || got.HoldOthers != target.PortNotFound {
-		t.Errorf("got %+v", got)
+		t.Fatalf("got %+v", got)
+	}
+	if says := `of the 1 pods that "app=web" chooses has a port named "htpt"`; !strings.Contains(got.Problems[0].Message, says) {
+		t.Errorf("message %q, want one that says %q", got.Problems[0].Message, says)
 	}
 	none := For(ipv4(choosing(AtReady)))
 	if len(none.Problems) > 0 || none.HoldOthers != "" || len(none.Candidates) > 0 {

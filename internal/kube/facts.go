@@ -69,16 +69,16 @@ func (c *Cluster) chosen(ctx context.Context, declared Binding, into *desired.Bi
 
 func (c *Cluster) service(ctx context.Context, name types.NamespacedName) (desired.Service, error) {
 	var service corev1.Service
+	found := desired.Service{Name: name.Name, Existence: desired.Exists}
 	err := c.reader.Get(ctx, name, &service)
 	switch {
 	case apierrors.IsNotFound(err) && c.gone.service(name):
-		return desired.Service{Existence: desired.SeenDeleted}, nil
+		found.Existence = desired.SeenDeleted
 	case apierrors.IsNotFound(err):
-		return desired.Service{Existence: desired.NeverSeen}, nil
+		found.Existence = desired.NeverSeen
 	case err != nil:
 		return desired.Service{}, fmt.Errorf("read Service %s: %w", name, err)
 	}
-	found := desired.Service{Existence: desired.Exists}
 	for _, port := range service.Spec.Ports {
 		found.Ports = append(found.Ports, desired.ServicePort{Name: port.Name, Number: uint16(port.Port)})
 	}

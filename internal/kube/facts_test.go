@@ -163,7 +163,7 @@ func TestFactsOfABinding(t *testing.T) {
 	got := facts(t, NewCluster(s))
 	want := desired.Binding{
 		ID: web.ID, Port: web.Port, NodeNotReady: web.Nodes, Gate: string(ourGate),
-		Service: desired.Service{Existence: desired.Exists, Ports: []desired.ServicePort{{Name: "http", Number: 80}}},
+		Service: desired.Service{Name: "web", Existence: desired.Exists, Ports: []desired.ServicePort{{Name: "http", Number: 80}}},
 		Slices: []desired.Slice{{
 			Ports:     []desired.SlicePort{{Name: "http", Number: 8080}},
 			Endpoints: []desired.Endpoint{{Addr: mustKey("10.0.0.1:1").Addr, Ready: true, Pod: PodOf(s.pods[types.NamespacedName{Namespace: "shop", Name: "a"}])}},

@@ -20,7 +20,7 @@ func (c *Cluster) selection(ctx context.Context, binding Binding) (*desired.Sele
 	if err != nil {
 		return nil, err
 	}
-	selection := &desired.Selection{RegisterAt: binding.RegisterAt}
+	selection := &desired.Selection{Selector: binding.Selector.String(), RegisterAt: binding.RegisterAt}
 	for i := range pods {
 		selected := SelectedOf(&pods[i])
 		selected.Pod = c.factsOf(&pods[i])

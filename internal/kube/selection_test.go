@@ -43,7 +43,7 @@ func TestBehaviour37_FactsOfASelection(t *testing.T) {
 		t.Fatalf("got %+v, %v", facts, err)
 	}
 	got := facts.Bindings[0]
-	if got.Selection == nil || got.Selection.RegisterAt != desired.AtRunning || len(got.Selection.Pods) != 1 || got.Selection.Pods[0].Pod.Name != "a" || got.Slices != nil {
+	if got.Selection == nil || got.Selection.Selector != "app=web" || got.Selection.RegisterAt != desired.AtRunning || len(got.Selection.Pods) != 1 || got.Selection.Pods[0].Pod.Name != "a" || got.Slices != nil {
 		t.Errorf("got %+v", got)
 	}
 	shelf.broken = "gate" // pods cannot be listed

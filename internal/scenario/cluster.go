@@ -54,9 +54,10 @@ func (c *cluster) facts() (facts desired.Facts, policy plan.Policy, known bool) 
 	for _, name := range slices.Sorted(maps.Keys(c.bindings)) {
 		b := c.bindings[name]
 		if b.at != "" {
-			b.Selection = &desired.Selection{RegisterAt: b.at, Pods: c.selected(b.service)}
+			b.Selection = &desired.Selection{Selector: b.service, RegisterAt: b.at, Pods: c.selected(b.service)}
 		} else {
 			b.Service = c.services[b.service]
+			b.Service.Name = b.service
 			b.Slices = c.slices(b.service)
 		}
 		b.Gate, b.Gated = name, c.gated(name)

@@ -75,11 +75,11 @@ func TestBadInputOfABinding(t *testing.T) {
 		},
 		"missing Service": {
 			change: func(b *v1beta1.TargetGroupBinding) { b.Spec.ServiceRef.Name = "missing" },
-			want:   complaint{target.ServiceNotFound, []string{`Service "missing": the Service does not exist`, "create it, or correct the binding's Service name"}},
+			want:   complaint{target.ServiceNotFound, []string{`Service "missing" does not exist`, "create it, or correct the binding's Service name"}},
 		},
 		"missing port": {
 			change: func(b *v1beta1.TargetGroupBinding) { b.Spec.ServiceRef.Port.IntVal = 8080 },
-			want:   complaint{target.PortNotFound, []string{`Service "web": the Service has no port "8080" but 80 http`, "correct the binding's port"}},
+			want:   complaint{target.PortNotFound, []string{`Service "web" has no port "8080" but 80 http`, "correct the binding's port"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

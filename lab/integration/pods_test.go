@@ -306,7 +306,7 @@ func TestBehaviour08_MissingServiceHoldsTargets(t *testing.T) {
 	e.binding("web", "web", group)
 	e.controller("--sweep-interval=1s")
 	c := e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.ServiceNotFound)
-	e.contains(c.Message, "the Service does not exist", "create it", "no target is deregistered")
+	e.contains(c.Message, `Service "web" does not exist`, "create it", "no target is deregistered")
 	e.event("web", string(target.ServiceNotFound), "create it")
 	e.condition("web", v1beta1.ConditionTargetsHeld, metav1.ConditionTrue, target.ServiceNotFound)
 	e.looks(group, 2)

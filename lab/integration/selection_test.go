@@ -282,7 +282,7 @@ func TestBehaviour08_PortThatNoSelectedPodHas(t *testing.T) {
 	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}},
 		func(b *v1beta1.TargetGroupBinding) { b.Spec.PodPort = intstr.FromString("htpt") })
 	c := e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.PortNotFound)
-	e.contains(c.Message, `pods "app=web"`, `no container of the 2 pods chosen has a port named "htpt"`, "correct the binding's port", "no target is deregistered")
+	e.contains(c.Message, `no container of the 2 pods that "app=web" chooses has a port named "htpt"`, "correct the binding's port", "no target is deregistered")
 	e.inStep(group, "web", 2)
 }
 

@@ -3,9 +3,7 @@ package group
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -167,7 +165,6 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 		if !round.Known {
 			reports[i] = r.unknown(reports[i], group.ARN, round)
 		}
-		reports[i].Ready.Message = named(binding, reports[i].Ready)
 		notice := controller.Notice{Report: reports[i], Group: group, Finished: finished(binding, round)}
 		previous := r.Board.Post(notice)
 		if !round.Known {
@@ -183,19 +180,6 @@ func (r *Reconciler) publish(ctx context.Context, bindings []controller.Bound, r
 			r.Freed(binding.ID)
 		}
 	}
-}
-
-// named adds the Service's name or the selector to what is wrong with it.
-func named(binding controller.Bound, ready report.Condition) string {
-	switch ready.Reason {
-	case target.ServiceNotFound, target.ServiceDeleted, target.PortNotFound:
-		prefix := fmt.Sprintf("Service %q: ", binding.Service.Name)
-		if binding.Selector != nil {
-			prefix = fmt.Sprintf("pods %q: ", binding.Selector)
-		}
-		return prefix + strings.TrimPrefix(ready.Message, prefix)
-	}
-	return ready.Message
 }
 
 // unknown reports on a binding while its group could not be listed: what was last
