@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -48,6 +49,11 @@ type Error struct {
 	// RequestID is what AWS's support asks for; empty when AWS did not answer.
 	RequestID string
 	Err       error // the cause, if any
+}
+
+// Failure is the error as it is reported to people.
+func (e *Error) Failure() plan.Failure {
+	return plan.Failure{Op: e.Op, Reason: e.Kind.Reason(), Message: e.Message}
 }
 
 // Error says which call failed, how, and in whose words.

@@ -372,12 +372,11 @@ func (s *Syncer) observe(ctx context.Context) {
 
 // unlisted takes in that the group could not be listed.
 func (s *Syncer) unlisted(err *Error, now time.Time) {
-	failure := plan.Failure{Op: err.Op, Reason: err.Kind.Reason(), Message: err.Message}
 	if err.Kind == GroupNotFound {
-		s.lost(failure, now)
+		s.lost(err.Failure(), now)
 		return
 	}
-	s.lanes[Observe].fail(failure, err.Kind, now)
+	s.lanes[Observe].fail(err.Failure(), err.Kind, now)
 }
 
 // notePlanned remembers when a change first turned up in a plan.

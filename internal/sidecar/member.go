@@ -135,9 +135,8 @@ func (m *member) remember() {
 
 // unfound takes in that the group could not be described.
 func (m *member) unfound(err *elb.Error) {
-	failure := plan.Failure{Op: err.Op, Reason: err.Kind.Reason(), Message: err.Message}
 	m.note(func(f *found) {
-		f.state, f.failed, f.absent = fmt.Sprintf("%s: %s", failure.Reason, failure), true, err.Kind == elb.GroupNotFound
+		f.state, f.failed, f.absent = fmt.Sprintf("%s: %s", err.Kind.Reason(), err.Failure()), true, err.Kind == elb.GroupNotFound
 	})
 }
 

@@ -179,9 +179,7 @@ func judge(binding kube.Binding, answer elb.Answer) *problem {
 	case !answer.Known:
 		return nil
 	case group.ARN.IsZero():
-		return &problem{answer.Err.Kind.Reason(), fmt.Sprintf("target group %s: %s", binding.Group, plan.Failure{
-			Op: answer.Err.Op, Reason: answer.Err.Kind.Reason(), Message: answer.Err.Message,
-		})}
+		return &problem{answer.Err.Kind.Reason(), fmt.Sprintf("target group %s: %s", binding.Group, answer.Err.Failure())}
 	case group.Type != target.TypeIP:
 		return &problem{target.TargetTypeMismatch, fmt.Sprintf(
 			"target group %s is of type %s, and pods can be targets of type ip only: name a group of type ip; the type of a group cannot be changed",

@@ -12,7 +12,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/desired"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/report"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
@@ -56,9 +55,7 @@ func (r *Reconciler) several(ctx context.Context, binding kube.Binding) time.Dur
 
 // failed says that the groups could not be looked for.
 func failed(binding kube.Binding, err *elb.Error) problem {
-	return problem{err.Kind.Reason(), fmt.Sprintf("target groups with the tags %s: %s", kube.TagsText(binding.Tags), plan.Failure{
-		Op: err.Op, Reason: err.Kind.Reason(), Message: err.Message,
-	})}
+	return problem{err.Kind.Reason(), fmt.Sprintf("target groups with the tags %s: %s", kube.TagsText(binding.Tags), err.Failure())}
 }
 
 // amiss tells which groups a binding means and what is amiss with the binding as a

@@ -18,7 +18,6 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elb"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/kube"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/plan"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -150,9 +149,8 @@ func (r *Reconciler) group(ctx context.Context, tgb *v1beta1.TargetGroupBinding,
 	}
 	group := drain.Group{Known: true, Application: bound.Target.Application(), Delay: kube.Seconds(remembered)}
 	if delay.Err != nil && remembered == nil {
-		failure := plan.Failure{Op: delay.Err.Op, Reason: delay.Err.Kind.Reason(), Message: delay.Err.Message}
 		r.tell(ctx, tgb, target.DrainDefaults, fmt.Sprintf("the deregistration delay of target group %s is not known and taken for %d s: %s",
-			bound.Target.ARN.Name, target.DefaultDelay/time.Second, failure))
+			bound.Target.ARN.Name, target.DefaultDelay/time.Second, delay.Err.Failure()))
 	}
 	return group, remembered, max(time.Until(due), 0)
 }
