@@ -250,11 +250,8 @@ func (d *Desk) listen(uid types.UID) (<-chan struct{}, func()) {
 // server says so now: the kubelet may have seen its deletion before the cache, and a pod
 // that is told to stay stops at once. A pod that the cache does not have asks again.
 func (d *Desk) look(ctx context.Context, q question) (drain.Answer, error) {
-	var pod corev1.Pod
-	err := d.Pods.Get(ctx, q.name, &pod)
+	pod, err := q.pod(ctx, d.Pods)
 	switch {
-	case apierrors.IsNotFound(err), err == nil && pod.UID != q.uid:
-		return drain.Answer{}, errUnknown
 	case err != nil:
 		return drain.Answer{}, err
 	case pod.DeletionTimestamp == nil:
@@ -266,7 +263,7 @@ func (d *Desk) look(ctx context.Context, q question) (drain.Answer, error) {
 	if !noted {
 		since = time.Now() // the cache is a moment ahead of what it tells us
 	}
-	return kube.AnswerOf(&pod, since), nil
+	return kube.AnswerOf(pod, since), nil
 }
 
 // ask asks the API server. A pod that it says to be leaving has not been noted yet.
@@ -276,13 +273,19 @@ func (d *Desk) ask(ctx context.Context, q question) (drain.Answer, error) {
 	if err := d.asking.Wait(ctx); err != nil {
 		return drain.Answer{}, err
 	}
-	var pod corev1.Pod
-	err := d.Live.Get(ctx, q.name, &pod)
-	switch {
-	case apierrors.IsNotFound(err), err == nil && pod.UID != q.uid:
-		return drain.Answer{}, errUnknown
-	case err != nil:
+	pod, err := q.pod(ctx, d.Live)
+	if err != nil {
 		return drain.Answer{}, err
 	}
-	return kube.AnswerOf(&pod, time.Now()), nil
+	return kube.AnswerOf(pod, time.Now()), nil
+}
+
+// pod reads the pod that is asked about.
+func (q question) pod(ctx context.Context, from client.Reader) (*corev1.Pod, error) {
+	var pod corev1.Pod
+	err := from.Get(ctx, q.name, &pod)
+	if apierrors.IsNotFound(err) || err == nil && pod.UID != q.uid {
+		return nil, errUnknown
+	}
+	return &pod, err
 }
