@@ -171,15 +171,13 @@ func (s *Sidecar) live(ctx, work context.Context, running *sync.WaitGroup) (agai
 	}
 	<-now.ended.Done()
 	failure = errors.Join(failure, s.depart(work, now, running, failure == nil))
-	if failure == nil && !s.awaitEnd(ctx, now) {
-		return true, nil
-	}
+	again = failure == nil && !s.awaitEnd(ctx, now)
 	// Who starts after this is not asked to leave: the pod stays.
 	s.remember(func(m *memory) error { return m.leaving(time.Time{}) })
-	if failure == nil && now.verdict.Forced {
+	if failure == nil && !again && now.verdict.Forced {
 		failure = ErrForced
 	}
-	return false, failure
+	return again, failure
 }
 
 // awaitEnd waits, after a drain, until the process is told to end; false if it should
@@ -188,11 +186,7 @@ func (s *Sidecar) awaitEnd(ctx context.Context, now *stay) bool {
 	s.mu.Lock()
 	until := now.leavingSince.Add(s.cfg.Grace + stayed)
 	s.mu.Unlock()
-	if !sleep(ctx, time.Until(until)) {
-		return true
-	}
-	s.remember(func(m *memory) error { return m.leaving(time.Time{}) })
-	return false
+	return !sleep(ctx, time.Until(until))
 }
 
 // join registers the pod, with all that belongs to it. It returns early, without an
