@@ -65,15 +65,21 @@ func TestCheck(t *testing.T) {
 		{"--service web --target-group-name web --takeover Always", []string{`--takeover "Always": want Guarded or Confirmed`}},
 	} {
 		c := parse(t, nil, strings.Fields(test.arguments)...)
-		err := c.Check()
-		if (err != nil) != (test.wants != nil) {
-			t.Errorf("%s: got %v, want %q", test.arguments, err, test.wants)
-			continue
-		}
-		for _, want := range test.wants {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: got %v, want it to say %q", test.arguments, err, want)
-			}
+		expect(t, test.arguments, c.Check(), test.wants)
+	}
+}
+
+// expect checks that the error about a command line says all that is wanted; that there
+// is none where nothing is.
+func expect(t *testing.T, arguments string, err error, wants []string) {
+	t.Helper()
+	if (err != nil) != (wants != nil) {
+		t.Errorf("%s: got %v, want %q", arguments, err, wants)
+		return
+	}
+	for _, want := range wants {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want it to say %q", arguments, err, want)
 		}
 	}
 }

@@ -52,16 +52,7 @@ func TestSidecarCheck(t *testing.T) {
 		{fine + "--bind-address 9480 --log-level loud", []string{`--bind-address "9480"`, `--log-level "loud"`}},
 	} {
 		s := parseSidecar(t, strings.Fields(test.arguments)...)
-		err := s.Check()
-		if (err != nil) != (test.wants != nil) {
-			t.Errorf("%s: got %v, want %q", test.arguments, err, test.wants)
-			continue
-		}
-		for _, want := range test.wants {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: got %v, want it to say %q", test.arguments, err, want)
-			}
-		}
+		expect(t, test.arguments, s.Check(), test.wants)
 	}
 }
 
