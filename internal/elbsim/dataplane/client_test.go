@@ -160,20 +160,7 @@ func TestChunksArePassedOnAsTheyCome(t *testing.T) {
 }
 
 // atRest counts the connections to targets that wait to be used again.
-func atRest(r *rig) (idle int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, n := range r.balancers["front"].nodes {
-		n.mu.Lock()
-		for _, u := range n.upstreams {
-			u.mu.Lock()
-			idle += len(u.idle)
-			u.mu.Unlock()
-		}
-		n.mu.Unlock()
-	}
-	return idle
-}
+func atRest(r *rig) int { return r.count(func(u *upstream) int { return len(u.idle) }) }
 
 // A client that leaves ends its request at the target as well, and the connection
 // is not used again.

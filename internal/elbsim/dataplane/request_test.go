@@ -155,19 +155,22 @@ func TestIdleConnectionsThatWereClosedAreNotUsed(t *testing.T) {
 }
 
 // openConns counts the connections to targets.
-func openConns(r *rig) (open int) {
+func openConns(r *rig) int { return r.count(func(u *upstream) int { return len(u.conns) }) }
+
+// count adds up something of all targets, as the nodes of the load balancer front see them.
+func (r *rig) count(of func(*upstream) int) (sum int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, n := range r.balancers["front"].nodes {
 		n.mu.Lock()
 		for _, u := range n.upstreams {
 			u.mu.Lock()
-			open += len(u.conns)
+			sum += of(u)
 			u.mu.Unlock()
 		}
 		n.mu.Unlock()
 	}
-	return open
+	return sum
 }
 
 func await(t *testing.T, done func() bool) {
