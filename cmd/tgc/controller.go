@@ -236,19 +236,10 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 	}
 	meter := metrics.New(ctrlmetrics.Registry)
 	registry, board := controller.NewRegistry(), controller.NewBoard()
-	client, err := kubernetes.NewForConfig(mgr.GetConfig())
+	events, err := addRecorder(mgr)
 	if err != nil {
 		return err
 	}
-	hostname, err := os.Hostname()
-	if err != nil {
-		return err
-	}
-	events := kube.NewRecorder(mgr.GetScheme(), mgr.GetCache(), client.EventsV1(), hostname)
-	if err := mgr.Add(events); err != nil {
-		return err
-	}
-
 	answers := controller.NewAnswers()
 	gates := &gate.Reconciler{
 		Client: mgr.GetClient(), Registry: registry, Answers: answers, Board: board, Events: events, Metrics: meter,
@@ -294,6 +285,20 @@ func addControllers(ctx context.Context, mgr manager.Manager, settings config.Co
 		}
 	}
 	return nil
+}
+
+// addRecorder makes what writes events, under the name of this replica.
+func addRecorder(mgr manager.Manager) (*kube.Recorder, error) {
+	client, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return nil, err
+	}
+	hostname, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	events := kube.NewRecorder(mgr.GetScheme(), mgr.GetCache(), client.EventsV1(), hostname)
+	return events, mgr.Add(events)
 }
 
 // defaultRegion is the region of groups that are named by name. Doing without is
