@@ -14,14 +14,7 @@ import (
 // TestInstall runs the command as admission has it run: with the environment that
 // the init container gets. Both programs are the test's own executable.
 func TestInstall(t *testing.T) {
-	if folder := os.Getenv("TEST_INSTALL"); folder != "" {
-		os.Args = []string{"tgc", "install", folder}
-		if code := run(); code != 0 {
-			t.Fatalf("exit code %d", code)
-		}
-		return
-	}
-	self, err := os.ReadFile(os.Args[0])
+	self, err := os.ReadFile(program(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,8 +25,8 @@ func TestInstall(t *testing.T) {
 		}
 	}
 	for range 2 { // an init container may run again
-		command := exec.CommandContext(t.Context(), filepath.Join(image, "tgc"), "-test.run=^TestInstall$")
-		command.Env = append(os.Environ(), "TEST_INSTALL="+folder,
+		command := exec.CommandContext(t.Context(), filepath.Join(image, "tgc"), "install", folder)
+		command.Env = append(os.Environ(), asProgram+"=1",
 			"TGC_POD_NAMESPACE=shop", "TGC_POD_NAME=web-1", "TGC_POD_UID=0123",
 			"TGC_HOLD_SECONDS=45", "TGC_LATE_SECONDS=120", "TGC_SHUTDOWN_SECONDS=30",
 			"TGC_DRAIN_ENDPOINT=tgc-drain.test:8082")

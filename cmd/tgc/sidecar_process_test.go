@@ -52,16 +52,6 @@ func simulate(t *testing.T) simulated {
 	return simulated{sim, t}
 }
 
-// program is `tgc` as it was built for these tests.
-func program(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "tgc")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return path
-}
-
 // process is a sidecar that runs.
 type process struct {
 	t       *testing.T
@@ -74,7 +64,8 @@ type process struct {
 	told chan struct{}
 }
 
-// sidecarOf starts a sidecar of the pod 10.1.1.1, with a short hold.
+// sidecarOf starts a sidecar of the pod 10.1.1.1, with a short hold. It takes seconds to
+// come into service, in which the tests that call Parallel after this start theirs.
 func (s simulated) sidecarOf(program string, args ...string) *process {
 	s.t.Helper()
 	args = slices.Concat([]string{
@@ -82,7 +73,7 @@ func (s simulated) sidecarOf(program string, args ...string) *process {
 		"--bind-address", "127.0.0.1:0", "--log-format", "text",
 	}, args)
 	p := &process{t: s.t, command: exec.Command(program, args...), ended: make(chan error, 1), told: make(chan struct{})} //nolint:noctx // because tests end it by signals
-	p.command.Env = append(os.Environ(), s.Environ(os.Getenv)...)
+	p.command.Env = slices.Concat(os.Environ(), s.Environ(os.Getenv), []string{asProgram + "=1"})
 	output, err := p.command.StderrPipe()
 	if err == nil {
 		err = p.command.Start()
@@ -165,6 +156,18 @@ func (p *process) get(path, token string) (int, string) {
 	return response.StatusCode, string(body)
 }
 
+// answers waits until an endpoint says something.
+func (p *process) answers(path, text string) {
+	p.t.Helper()
+	_, body := p.get(path, "")
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(body, text); _, body = p.get(path, "") {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s never said %q but %q", path, text, body)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 func (p *process) signal(s os.Signal) {
 	p.t.Helper()
 	if err := p.command.Process.Signal(s); err != nil {
@@ -207,23 +210,26 @@ func (s simulated) expect(targets ...string) {
 const other, own = "10.9.9.9:8080", "10.1.1.1:8080"
 
 func TestSidecarProcess(t *testing.T) {
+	t.Parallel()
 	program := program(t)
 
-	t.Run("signals", func(t *testing.T) {
-		for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run("signal "+signal.String(), func(t *testing.T) {
 			sim := simulate(t)
 			p := sim.sidecarOf(program)
+			t.Parallel()
 			p.says("In service")
 			sim.expect(own, other)
 			p.signal(signal)
 			p.exits(0)
 			sim.expect(other)
-		}
-	})
+		})
+	}
 
 	t.Run("drain", func(t *testing.T) {
 		sim := simulate(t)
 		p := sim.sidecarOf(program, "--drain-token", "secret")
+		t.Parallel()
 		p.says("In service")
 		if code, body := p.get("/healthz", ""); code != http.StatusOK || body != "ok\n" {
 			t.Errorf("/healthz: %d %q", code, body)
@@ -251,6 +257,7 @@ func TestSidecarProcess(t *testing.T) {
 	t.Run("callers have their answer before the end", func(t *testing.T) {
 		sim := simulate(t)
 		p := sim.sidecarOf(program)
+		t.Parallel()
 		p.says("In service")
 		answered := make(chan string, 1)
 		go func() { _, body := p.get("/drain", ""); answered <- body }()
@@ -264,6 +271,7 @@ func TestSidecarProcess(t *testing.T) {
 
 	t.Run("grace too short", func(t *testing.T) {
 		p := simulate(t).sidecarOf(program, "--hold", "30s", "--grace-period", "4s", "--shutdown-period", "1s")
+		t.Parallel()
 		p.says("In service")
 		p.signal(syscall.SIGTERM)
 		p.exits(exitForced)
@@ -272,6 +280,7 @@ func TestSidecarProcess(t *testing.T) {
 	t.Run("killed and started again", func(t *testing.T) {
 		sim, dir := simulate(t), t.TempDir()
 		p := sim.sidecarOf(program, "--state-dir", dir)
+		t.Parallel()
 		p.says("In service")
 		p.signal(syscall.SIGKILL)
 		if <-p.ended == nil {
@@ -293,12 +302,14 @@ func TestSidecarProcess(t *testing.T) {
 }
 
 func TestSidecarCommands(t *testing.T) {
+	t.Parallel()
 	program := program(t)
 	t.Run("order", func(t *testing.T) {
 		sim, file := simulate(t), filepath.Join(t.TempDir(), "said")
 		say := func(word string) string { return fmt.Sprintf("echo %s >> %s", word, file) }
 		p := sim.sidecarOf(program, "-shell", "-pre-register-command", say("before"), "-post-register-command", say("up"),
 			"-post-deregister-command", say("gone"))
+		t.Parallel()
 		p.says("command=post-register")
 		p.signal(syscall.SIGTERM)
 		p.exits(0)
@@ -310,6 +321,7 @@ func TestSidecarCommands(t *testing.T) {
 		sim := simulate(t)
 		p := sim.sidecarOf(program, "-shell", "-pre-register-command", "echo oh; exit 3", "-post-register-command", "sleep 1000",
 			"-post-register-timeout=300ms", "-post-deregister-command", "/no/such/program")
+		t.Parallel()
 		p.says("exit status 3; it said")
 		p.says("it took longer than 300ms and was killed")
 		p.signal(syscall.SIGTERM)
@@ -326,6 +338,7 @@ func TestSidecarCommands(t *testing.T) {
 		t.Run("fatal "+name, func(t *testing.T) {
 			sim := simulate(t)
 			p := sim.sidecarOf(program, append(strings.Fields(test.args), "--fail-on", name)...)
+			t.Parallel()
 			if name == "post-deregister" {
 				p.says("In service")
 				p.signal(syscall.SIGTERM)
@@ -339,6 +352,7 @@ func TestSidecarCommands(t *testing.T) {
 	}
 	t.Run("told to end during a command", func(t *testing.T) {
 		p := simulate(t).sidecarOf(program, "--pre-register-command", "sleep 1000", "--pre-register-timeout", "1000s", "--state-dir", t.TempDir())
+		t.Parallel()
 		p.says("Serving")
 		p.signal(syscall.SIGTERM)
 		p.exits(0)
@@ -347,6 +361,7 @@ func TestSidecarCommands(t *testing.T) {
 
 // The application decides when the pod is registered.
 func TestSidecarWaitsForTheApplication(t *testing.T) {
+	t.Parallel()
 	sim, program := simulate(t), program(t)
 	ready := make(chan struct{})
 	application := serveOn(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -357,9 +372,7 @@ func TestSidecarWaitsForTheApplication(t *testing.T) {
 		}
 	})
 	p := sim.sidecarOf(program, "--wait-for", application)
-	if _, body := p.get("/in-service", ""); !strings.Contains(body, "waiting for the application") {
-		t.Errorf("/in-service says %q", body)
-	}
+	p.answers("/in-service", "waiting for the application")
 	sim.expect(other)
 	close(ready)
 	p.says("In service")
@@ -369,6 +382,7 @@ func TestSidecarWaitsForTheApplication(t *testing.T) {
 }
 
 func TestSidecarUsage(t *testing.T) {
+	t.Parallel()
 	sim, program := simulate(t), program(t)
 	for args, want := range map[string]string{
 		"-target-id=nonsense":             `--target-id "nonsense"`,

@@ -22,15 +22,21 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// shell is somebody at a terminal who has tgc in the search path.
-func shell(t *testing.T, script string) *exec.Cmd {
+// program is this test binary, which behaves as tgc where asProgram is set.
+func program(t *testing.T) string {
 	t.Helper()
-	self, err := os.Executable()
+	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return path
+}
+
+// shell is somebody at a terminal who has tgc in the search path.
+func shell(t *testing.T, script string) *exec.Cmd {
+	t.Helper()
 	dir := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(dir, "tgc")); err != nil {
+	if err := os.Symlink(program(t), filepath.Join(dir, "tgc")); err != nil {
 		t.Fatal(err)
 	}
 	command := exec.CommandContext(t.Context(), "sh", "-eu", "-c", script)
