@@ -15,9 +15,7 @@ import (
 func TestReadyPodsAreRegisteredAndTurnHealthy(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 3)
 	e.controller()
 	e.inStep(group, "web", 3)
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
@@ -37,14 +35,11 @@ func TestReadyPodsAreRegisteredAndTurnHealthy(t *testing.T) {
 func TestBehaviour31_DeletedBindingTakesItsTargetsAlong(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 2)
-	e.service("web")
-	binding := e.binding("web", "web", group)
+	e.served(group, 2)
 	e.controller()
 	e.inStep(group, "web", 2)
 
-	e.delete(binding)
-	e.eventually("binding gone", func() error { return gone(e, binding) })
+	e.unbind("web")
 	if left := e.registered(group); len(left) > 0 {
 		t.Errorf("targets %v are left in the group after the binding is gone", left)
 	}

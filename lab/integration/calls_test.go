@@ -184,9 +184,7 @@ func TestBehaviour17_DriftIsRepaired(t *testing.T) {
 	group := e.group(func(g *elbsim.SeedGroup) {
 		g.Attributes = map[string]string{"deregistration_delay.timeout_seconds": "0"}
 	})
-	e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 3)
 	e.controller("--sweep-interval=1s")
 	e.inStep(group, "web", 3)
 	e.health(group, target.Healthy, 3)
@@ -245,27 +243,23 @@ func TestBehaviour18_DeletedGroupComesBackByName(t *testing.T) {
 func TestBehaviour31_BindingOfAGroupThatIsGoneDisappears(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 1)
-	e.service("web")
-	binding := e.binding("web", "web", group)
+	e.served(group, 1)
 	e.controller()
 	e.inStep(group, "web", 1)
 	if err := e.sim.VanishGroup(group); err != nil {
 		t.Fatal(err)
 	}
-	e.delete(binding)
-	e.eventually("binding gone", func() error { return gone(e, binding) })
+	e.unbind("web")
 }
 
 func TestBehaviour31_FailureKeepsTheFinalizer(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 1)
-	e.service("web")
-	binding := e.binding("web", "web", group)
+	e.served(group, 1)
 	e.controller()
 	e.inStep(group, "web", 1)
 
+	binding := e.bindingNamed("web")
 	allow := e.fault(elbsim.Fault{Action: "DeregisterTargets", Kind: elbsim.FaultFail, Code: "AccessDenied", Message: "not authorized"})
 	e.delete(binding)
 	c := e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)

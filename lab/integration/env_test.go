@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -194,6 +195,29 @@ func (e *env) binding(name, service string, group target.ARN, change ...func(*v1
 	return b
 }
 
+// served makes pods of web, their Service, and a binding by which they are to be in a
+// group; change may alter the Deployment.
+func (e *env) served(group target.ARN, replicas int32, change ...func(*appsv1.Deployment)) *appsv1.Deployment {
+	e.Helper()
+	web := e.deployment("web", replicas, change...)
+	e.service("web")
+	e.binding("web", "web", group)
+	return web
+}
+
+// bindingNamed is a binding to be read, or to be deleted.
+func (e *env) bindingNamed(name string) *v1beta1.TargetGroupBinding {
+	return &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: name}}
+}
+
+// unbind deletes a binding and waits until it is gone.
+func (e *env) unbind(name string) {
+	e.Helper()
+	binding := e.bindingNamed(name)
+	e.delete(binding)
+	e.eventually("the binding is gone", func() error { return gone(e, binding) })
+}
+
 func (e *env) create(object client.Object) {
 	e.Helper()
 	if err := shared.API.Create(e.ctx, object); err != nil {
@@ -302,6 +326,23 @@ func (e *env) inStep(group target.ARN, name string, n int) {
 			return fmt.Errorf("ready pods %v, registered targets %v", pods, targets)
 		}
 		return nil
+	})
+}
+
+// inStepByIPv6 waits until n pods of app are registered by their IPv6 addresses, and
+// nothing else is.
+func (e *env) inStepByIPv6(group target.ARN, name string, n int) {
+	e.Helper()
+	e.eventually("IPv6 targets", func() error {
+		var want []string
+		for _, pod := range e.list(name) {
+			for _, ip := range pod.Status.PodIPs {
+				if addr := netip.MustParseAddr(ip.IP); addr.Is6() {
+					want = append(want, netip.AddrPortFrom(addr, 8080).String())
+				}
+			}
+		}
+		return same(e.registered(group), want, n)
 	})
 }
 

@@ -86,9 +86,7 @@ func TestGatedDeploymentRollsWithoutLackOfHealthyTargets(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			e := newEnv(t, slowly)
 			group := e.group()
-			web := e.deployment("web", 2, surge, gatedBy(c.gates...))
-			e.service("web")
-			e.binding("web", "web", group)
+			web := e.served(group, 2, surge, gatedBy(c.gates...))
 			e.controller()
 			e.inStep(group, "web", 2)
 			e.health(group, target.Healthy, 2)
@@ -180,9 +178,7 @@ func (e *env) override(group target.ARN, ip string, state target.State) {
 func TestBehaviour22_GateOfAnUnhealthyPodStaysClosedAndSaysWhy(t *testing.T) {
 	e := newEnv(t)
 	group := e.group(func(g *elbsim.SeedGroup) { g.HealthCheck.Matcher = "404" })
-	e.deployment("web", 1, gatedBy("web"))
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 1, gatedBy("web"))
 	e.controller()
 	c := e.gateOf("web", "web", 1, corev1.ConditionFalse, "Target.ResponseCodeMismatch")
 	e.contains(c.Message, "is unhealthy", "Health checks failed with these codes: [200]")
@@ -216,9 +212,7 @@ func TestBehaviour27_GateOpensWhereNothingCanBecomeHealthy(t *testing.T) {
 	t.Run("group not in use", func(t *testing.T) {
 		e := newEnv(t)
 		group := e.group(func(g *elbsim.SeedGroup) { g.LoadBalancer = "" })
-		e.deployment("web", 1, gatedBy("web"))
-		e.service("web")
-		e.binding("web", "web", group)
+		e.served(group, 1, gatedBy("web"))
 		e.controller()
 		c := e.gateOf("web", "web", 1, corev1.ConditionTrue, target.TargetGroupNotInUse)
 		e.contains(c.Message, "no load balancer sends to target")
@@ -279,24 +273,14 @@ func TestGateStaysClosedWhileItsBindingCannotBeCarriedOut(t *testing.T) {
 		update(e, service, func(s *corev1.Service) { s.Spec.Ports[0].Port = 80 })
 		e.gateOf("web", "web", 1, corev1.ConditionTrue, target.TargetHealthy)
 	})
-	t.Run("access denied to listing", func(t *testing.T) {
-		e := newEnv(t, func(s *elbsim.Settings) { s.Deny = []string{"DescribeTargetHealth"} })
-		group := e.group()
-		e.deployment("web", 1, gatedBy("web"))
-		e.service("web")
-		e.binding("web", "web", group)
-		e.controller()
-		e.gateOf("web", "web", 1, corev1.ConditionFalse, target.AccessDenied)
-	})
-	t.Run("access denied to registering", func(t *testing.T) {
-		e := newEnv(t, func(s *elbsim.Settings) { s.Deny = []string{"RegisterTargets"} })
-		group := e.group()
-		e.deployment("web", 1, gatedBy("web"))
-		e.service("web")
-		e.binding("web", "web", group)
-		e.controller()
-		e.gateOf("web", "web", 1, corev1.ConditionFalse, target.AccessDenied)
-	})
+	for _, action := range []string{"DescribeTargetHealth", "RegisterTargets"} {
+		t.Run("access denied to "+action, func(t *testing.T) {
+			e := newEnv(t, func(s *elbsim.Settings) { s.Deny = []string{action} })
+			e.served(e.group(), 1, gatedBy("web"))
+			e.controller()
+			e.gateOf("web", "web", 1, corev1.ConditionFalse, target.AccessDenied)
+		})
+	}
 	t.Run("not selected by the Service", func(t *testing.T) {
 		e := newEnv(t)
 		group := e.group()
@@ -426,9 +410,7 @@ func TestBehaviour28_GateOnAReusedAddressWaitsForItsOwnHealth(t *testing.T) {
 func TestBehaviour39_RestartWhileAPodWaitsAtItsGate(t *testing.T) {
 	e := newEnv(t)
 	group := e.group(func(g *elbsim.SeedGroup) { g.HealthCheck.Matcher = "404" })
-	e.deployment("web", 2, gatedBy("web"))
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 2, gatedBy("web"))
 	p := e.controller()
 	e.gateOf("web", "web", 2, corev1.ConditionFalse, "Target.ResponseCodeMismatch")
 	p.Kill()

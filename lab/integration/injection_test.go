@@ -63,7 +63,7 @@ func TestBehaviour26_PodsWithoutTheGateAreReported(t *testing.T) {
 	}
 
 	old := e.list("web")
-	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}, asking(nil))
+	update(e, e.bindingNamed("web"), asking(nil))
 	status := e.injects("web", func(s v1beta1.TargetGroupBindingStatus) bool { return s.UngatedPods == 2 })
 	if !reflect.DeepEqual(status.PodSelector, map[string]string{"app": "web"}) || status.ReadinessGate != string(v1beta1.ReadinessGateOf("web")) {
 		t.Errorf("the status says %+v", status)
@@ -126,7 +126,7 @@ func TestDrainIsRemembered(t *testing.T) {
 	e.controller()
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)
 	// A change of the binding shows that the new controller has worked on it.
-	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}},
+	update(e, e.bindingNamed("web"),
 		asking(&v1beta1.Drain{Mode: v1beta1.DrainSleep, ShutdownSeconds: ptr(int32(3))}))
 	status := e.injects("web", func(s v1beta1.TargetGroupBindingStatus) bool { return s.Drain != nil && s.Drain.ShutdownSeconds == 3 })
 	if status.Drain.HoldSeconds != 115 || *status.Drain.DeregistrationDelaySeconds != 100 {

@@ -35,9 +35,7 @@ func (e *env) events(object string) []eventsv1.Event {
 func TestBehaviour38And43_UnchangedWorldIsLeftInPeace(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 2)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 2)
 	e.controller("--sweep-interval=1s")
 	e.inStep(group, "web", 2)
 	e.health(group, target.Healthy, 2)
@@ -78,9 +76,7 @@ func (e *env) version(binding string) string {
 func TestBehaviour39_RestartWithUnchangedWorld(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 3)
 	first := e.controller()
 	e.inStep(group, "web", 3)
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
@@ -118,9 +114,7 @@ func (e *env) released() {
 func TestBehaviour39_StandbyTakesOver(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 2)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 2)
 	leader := e.controller()
 	e.inStep(group, "web", 2)
 	standby := e.controller()
@@ -145,9 +139,7 @@ func TestBehaviour39_StandbyTakesOver(t *testing.T) {
 func TestBehaviour39_StandbySucceedsADeadLeader(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 1)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 1)
 	short := "--leader-elect-duration=5s"
 	leader := e.controller(short)
 	e.inStep(group, "web", 1)
@@ -163,9 +155,7 @@ func TestGracefulStopFinishesTheCallUnderWay(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
 	e.fault(elbsim.Fault{Action: "RegisterTargets", Kind: elbsim.FaultHang, Duration: elbsim.Duration(2 * time.Second)})
-	e.deployment("web", 2)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 2)
 	p := e.controller()
 	e.eventually("a call hangs", func() error { return e.underWay(group) })
 	if code := p.Stop(); code != 0 {
@@ -192,9 +182,7 @@ func TestGracefulStopGivesUpACallThatHangs(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
 	e.fault(elbsim.Fault{Action: "RegisterTargets", Kind: elbsim.FaultHang})
-	e.deployment("web", 1)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 1)
 	p := e.controller()
 	e.eventually("a call hangs", func() error { return e.underWay(group) })
 	if err := p.Signal(syscall.SIGTERM); err != nil {
@@ -209,9 +197,7 @@ func TestGracefulStopGivesUpACallThatHangs(t *testing.T) {
 func TestBehaviour44_EndpointsAndMetrics(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 2)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 2)
 	p := e.controller()
 	e.inStep(group, "web", 2)
 	e.health(group, target.Healthy, 2)
@@ -238,9 +224,7 @@ func TestBehaviour44_EndpointsAndMetrics(t *testing.T) {
 func TestBehaviour42_StatusAndTable(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 3)
 	e.controller()
 	e.inStep(group, "web", 3)
 	e.health(group, target.Healthy, 3)
@@ -265,7 +249,7 @@ func TestBehaviour42_StatusAndTable(t *testing.T) {
 			t.Errorf("kubectl get shows %s %q, want %q", column, row[column], want)
 		}
 	}
-	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}, func(b *v1beta1.TargetGroupBinding) {
+	update(e, e.bindingNamed("web"), func(b *v1beta1.TargetGroupBinding) {
 		b.Spec.Takeover = v1beta1.TakeoverConfirmed
 	})
 	e.eventually("the next generation is observed", func() error {

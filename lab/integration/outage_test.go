@@ -14,9 +14,7 @@ import (
 func TestAPIServerRestartDuringChurn(t *testing.T) {
 	e := newEnvAlone(t)
 	group := e.group()
-	web := e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 3)
 	p := e.controller("--leader-elect-duration=60s", "--sweep-interval=1s")
 	e.inStep(group, "web", 3)
 	stay := e.registered(group)

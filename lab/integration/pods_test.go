@@ -28,9 +28,7 @@ import (
 func TestBehaviour01_ReadyPodsAndNoOthers(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 3)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 3)
 	e.controller()
 	e.inStep(group, "web", 3)
 
@@ -93,9 +91,7 @@ func lingering(d *appsv1.Deployment) {
 func TestBehaviour03_TerminatingPodIsNoTarget(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 2, lingering)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 2, lingering)
 	e.controller()
 	e.inStep(group, "web", 2)
 	e.health(group, target.Healthy, 2)
@@ -241,43 +237,45 @@ func TestBehaviour06And21_EachGroupTakesItsFamily(t *testing.T) {
 	e.binding("six", "web", six)
 	e.controller()
 	e.inStep(four, "web", 2)
-	e.eventually("IPv6 targets", func() error {
-		var want []string
-		for _, pod := range e.list("web") {
-			for _, ip := range pod.Status.PodIPs {
-				if addr := netip.MustParseAddr(ip.IP); addr.Is6() {
-					want = append(want, netip.AddrPortFrom(addr, 8080).String())
-				}
-			}
-		}
-		return same(e.registered(six), want, 2)
-	})
+	e.inStepByIPv6(six, "web", 2)
 	for _, binding := range []string{"four", "six"} {
 		e.condition(binding, v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
 	}
 }
 
-func TestBehaviour07_HostNetworkPodsRegisterTheirNode(t *testing.T) {
-	e := newEnv(t)
-	group := e.group()
-	e.deployment("web", 2, func(d *appsv1.Deployment) {
+// onNodes gives pods the network of their nodes, with a port of its own for each test
+// and each run of it: the pods of an earlier one may still be there.
+func onNodes() (port int32, change func(*appsv1.Deployment)) {
+	port = int32(20000 + namespaces.Add(1))
+	return port, func(d *appsv1.Deployment) {
 		spec := &d.Spec.Template.Spec
 		spec.HostNetwork = true
-		spec.Containers[0].Ports[0].ContainerPort, spec.Containers[0].Ports[0].HostPort = 18080, 18080
-	})
-	e.service("web")
-	e.binding("web", "web", group)
-	e.controller()
+		spec.Containers[0].Ports[0].ContainerPort, spec.Containers[0].Ports[0].HostPort = port, port
+	}
+}
+
+// healthyOnNodes waits until n pods of web are healthy at the addresses of their nodes.
+func (e *env) healthyOnNodes(group target.ARN, port int32, n int) {
+	e.Helper()
 	e.eventually("node addresses", func() error {
 		var want []string
 		for _, pod := range e.list("web") {
 			if pod.Spec.NodeName != "" {
-				want = append(want, shared.Nodes.Node(pod.Spec.NodeName).Address().String()+":18080")
+				want = append(want, fmt.Sprintf("%s:%d", shared.Nodes.Node(pod.Spec.NodeName).Address(), port))
 			}
 		}
-		return same(e.registered(group), want, 2)
+		return same(e.registered(group), want, n)
 	})
-	e.health(group, target.Healthy, 2)
+	e.health(group, target.Healthy, n)
+}
+
+func TestBehaviour07_HostNetworkPodsRegisterTheirNode(t *testing.T) {
+	e := newEnv(t)
+	group := e.group()
+	port, network := onNodes()
+	e.served(group, 2, network)
+	e.controller()
+	e.healthyOnNodes(group, port, 2)
 }
 
 // Two endpoints with one address and port, in two slices, of which one goes.
@@ -362,9 +360,7 @@ func TestBehaviour08_MissingPortHoldsTargets(t *testing.T) {
 func TestBehaviour09_NoPodReadyHoldsTargets(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	web := e.deployment("web", 2)
-	e.service("web")
-	e.binding("web", "web", group)
+	web := e.served(group, 2)
 	e.controller()
 	e.inStep(group, "web", 2)
 	held := e.registered(group)

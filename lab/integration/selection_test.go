@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -44,6 +43,18 @@ func atRunning(b *v1beta1.TargetGroupBinding) { b.Spec.RegisterAt = v1beta1.Regi
 func (e *env) selection(name string, group target.ARN, change ...func(*v1beta1.TargetGroupBinding)) {
 	e.Helper()
 	e.binding(name, "", group, append([]func(*v1beta1.TargetGroupBinding){choosing(name)}, change...)...)
+}
+
+// selected makes an env with a group in which n pods of web are by a selector.
+func selected(t *testing.T, n int) (*env, target.ARN) {
+	t.Helper()
+	e := newEnv(t)
+	group := e.group()
+	e.deployment("web", int32(n))
+	e.selection("web", group)
+	e.controller()
+	e.inStep(group, "web", n)
+	return e, group
 }
 
 func TestBehaviour37_SelectedPodsAreFollowed(t *testing.T) {
@@ -212,25 +223,11 @@ func TestBehaviour37_PhasesAndPortsOfTheNode(t *testing.T) {
 func TestBehaviour07_SelectedPodsOnTheNetworkOfTheirNode(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	// A port of its own for each run: the pods of an earlier one may still be there.
-	port := int32(20000 + namespaces.Add(1))
-	e.deployment("web", 2, func(d *appsv1.Deployment) {
-		spec := &d.Spec.Template.Spec
-		spec.HostNetwork = true
-		spec.Containers[0].Ports[0].ContainerPort, spec.Containers[0].Ports[0].HostPort = port, port
-	})
+	port, network := onNodes()
+	e.deployment("web", 2, network)
 	e.selection("web", group)
 	e.controller()
-	e.eventually("node addresses", func() error {
-		var want []string
-		for _, pod := range e.list("web") {
-			if pod.Spec.NodeName != "" {
-				want = append(want, shared.Nodes.Node(pod.Spec.NodeName).Address().String()+":"+fmt.Sprint(port))
-			}
-		}
-		return same(e.registered(group), want, 2)
-	})
-	e.health(group, target.Healthy, 2)
+	e.healthyOnNodes(group, port, 2)
 }
 
 func TestBehaviour06_SelectedPodsOfBothFamilies(t *testing.T) {
@@ -242,26 +239,11 @@ func TestBehaviour06_SelectedPodsOfBothFamilies(t *testing.T) {
 	e.binding("six", "", six, choosing("web"))
 	e.controller()
 	e.inStep(four, "web", 2)
-	e.eventually("IPv6 targets", func() error {
-		var want []string
-		for _, pod := range e.list("web") {
-			for _, ip := range pod.Status.PodIPs {
-				if addr := netip.MustParseAddr(ip.IP); addr.Is6() {
-					want = append(want, netip.AddrPortFrom(addr, 8080).String())
-				}
-			}
-		}
-		return same(e.registered(six), want, 2)
-	})
+	e.inStepByIPv6(six, "web", 2)
 }
 
 func TestBehaviour09_NoSelectedPodReadyHoldsTargets(t *testing.T) {
-	e := newEnv(t)
-	group := e.group()
-	e.deployment("web", 2)
-	e.selection("web", group)
-	e.controller()
-	e.inStep(group, "web", 2)
+	e, group := selected(t, 2)
 	// One after the other: the first goes as usual, the last stays.
 	pods := e.list("web")
 	e.ready(&pods[0], false)
@@ -273,29 +255,16 @@ func TestBehaviour09_NoSelectedPodReadyHoldsTargets(t *testing.T) {
 }
 
 func TestBehaviour08_PortThatNoSelectedPodHas(t *testing.T) {
-	e := newEnv(t)
-	group := e.group()
-	e.deployment("web", 2)
-	e.selection("web", group)
-	e.controller()
-	e.inStep(group, "web", 2)
-	update(e, &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}},
-		func(b *v1beta1.TargetGroupBinding) { b.Spec.PodPort = intstr.FromString("htpt") })
+	e, group := selected(t, 2)
+	update(e, e.bindingNamed("web"), func(b *v1beta1.TargetGroupBinding) { b.Spec.PodPort = intstr.FromString("htpt") })
 	c := e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.PortNotFound)
 	e.contains(c.Message, `no container of the 2 pods that "app=web" chooses has a port named "htpt"`, "correct the binding's port", "no target is deregistered")
 	e.inStep(group, "web", 2)
 }
 
 func TestBehaviour31_SelectionDeleted(t *testing.T) {
-	e := newEnv(t)
-	group := e.group()
-	e.deployment("web", 2)
-	e.selection("web", group)
-	e.controller()
-	e.inStep(group, "web", 2)
-	binding := &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}
-	e.delete(binding)
-	e.eventually("the binding is gone", func() error { return gone(e, binding) })
+	e, group := selected(t, 2)
+	e.unbind("web")
 	e.inStepWith(group, nil)
 }
 
@@ -395,8 +364,7 @@ func TestBehaviour37_SelectorByFlags(t *testing.T) {
 		"--pod-selector=app=web,track notin (canary)", "--port=http", "--register-at=Ready",
 		"--target-group-arn=" + one.String(), "--target-group-name=two",
 	}})
-	e.inStep(one, "web", 2)
-	e.inStep(two, "web", 2)
+	e.inStepInAll(2, one, two)
 	pods := e.list("web")
 	update(e, &pods[0], func(p *corev1.Pod) { p.Labels["track"] = "canary" })
 	e.inStepWith(one, []string{pods[1].Status.PodIP + ":8080"})

@@ -77,6 +77,14 @@ func (e *env) groupsInStatus(binding string, want ...string) v1beta1.TargetGroup
 	return status
 }
 
+// inStepInAll waits until exactly the n ready pods of web are in each of the groups.
+func (e *env) inStepInAll(n int, groups ...target.ARN) {
+	e.Helper()
+	for _, group := range groups {
+		e.inStep(group, "web", n)
+	}
+}
+
 func TestGroupsByTag(t *testing.T) {
 	e := newEnv(t)
 	one, two := e.shops("one"), e.shops("two")
@@ -85,10 +93,9 @@ func TestGroupsByTag(t *testing.T) {
 	e.service("web")
 	e.binding("web", "web", one, tagged)
 	e.controller("--sweep-interval=1s")
-	for _, group := range []target.ARN{one, two} {
-		e.inStep(group, "web", 2)
-		e.health(group, target.Healthy, 2)
-	}
+	e.inStepInAll(2, one, two)
+	e.health(one, target.Healthy, 2)
+	e.health(two, target.Healthy, 2)
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
 	status := e.groupsInStatus("web", "one", "two")
 	if len(status.TargetGroups) != 2 || status.TargetGroups[0].ARN != one.String() || len(status.TargetGroups[1].Targets) != 2 ||
@@ -99,12 +106,9 @@ func TestGroupsByTag(t *testing.T) {
 	// A group appears, and one gets the tag.
 	three := e.shops("three")
 	e.tag(other, "shop")
-	e.inStep(three, "web", 2)
-	e.inStep(other, "web", 2)
+	e.inStepInAll(2, three, other)
 	e.scale(web, 3)
-	for _, group := range []target.ARN{one, two, three, other} {
-		e.inStep(group, "web", 3)
-	}
+	e.inStepInAll(3, one, two, three, other)
 
 	// One loses the tag, and one is deleted.
 	e.tag(other, "api")
@@ -117,9 +121,7 @@ func TestGroupsByTag(t *testing.T) {
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
 
 	// The finalizer sees the targets off, in all groups.
-	binding := &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}
-	e.delete(binding)
-	e.eventually("the binding is gone", func() error { return gone(e, binding) })
+	e.unbind("web")
 	e.inStepWith(one, nil)
 	e.inStepWith(three, nil)
 }
@@ -151,8 +153,7 @@ func TestBehaviour08_ReadingsThatFailHoldTargets(t *testing.T) {
 	e.service("web")
 	e.binding("web", "web", one, tagged)
 	e.controller("--sweep-interval=1s")
-	e.inStep(one, "web", 2)
-	e.inStep(two, "web", 2)
+	e.inStepInAll(2, one, two)
 	for _, action := range []string{"DescribeTags", "DescribeTargetGroups"} {
 		end := e.fault(elbsim.Fault{Action: action, Kind: elbsim.FaultFail, Code: "InternalFailure", Message: "as scripted"})
 		c := e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.AWSUnavailable)
@@ -163,8 +164,7 @@ func TestBehaviour08_ReadingsThatFailHoldTargets(t *testing.T) {
 	end := e.fault(elbsim.Fault{Action: "DescribeTags", Kind: elbsim.FaultFail, Code: "AccessDenied", Message: "as scripted"})
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)
 	e.scale(web, 3) // goes on in the groups that are known
-	e.inStep(one, "web", 3)
-	e.inStep(two, "web", 3)
+	e.inStepInAll(3, one, two)
 	end()
 	for _, group := range []target.ARN{one, two} {
 		if calls := e.calls(group, "DeregisterTargets"); len(calls) > 0 {
@@ -202,9 +202,7 @@ func TestNoGroupHasTheTags(t *testing.T) {
 	e.gateOf("web", "web", 1, corev1.ConditionTrue, target.TargetGroupNotFound)
 	e.inStep(e.shops("late"), "web", 1)
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
-	binding := &v1beta1.TargetGroupBinding{ObjectMeta: metav1.ObjectMeta{Namespace: e.namespace, Name: "web"}}
-	e.delete(binding)
-	e.eventually("the binding is gone", func() error { return gone(e, binding) })
+	e.unbind("web")
 }
 
 // The one gate of a binding waits for all of its groups.
@@ -244,9 +242,7 @@ func TestBehaviour38_GroupsByTagAfterARestart(t *testing.T) {
 	e.deployment("web", 2)
 	e.selection("web", one, tagged)
 	first := e.controller("--sweep-interval=1s")
-	for _, group := range []target.ARN{one, two, three} {
-		e.inStep(group, "web", 2)
-	}
+	e.inStepInAll(2, one, two, three)
 	e.groupsInStatus("web", "one", "three", "two")
 	e.condition("web", v1beta1.ConditionReady, metav1.ConditionTrue, target.Synced)
 	e.eventually("remembered", func() error {
@@ -287,10 +283,9 @@ func TestDrain_SeveralGroupsByTag(t *testing.T) {
 	e.injected("web")
 	d.asked("web", 1)
 	e.deployment("web", 2, func(w *appsv1.Deployment) { w.Spec.Template.Spec.Containers[0].Image = witnessed })
-	for _, group := range []target.ARN{one, two} {
-		e.inStep(group, "web", 2)
-		e.health(group, target.Healthy, 2)
-	}
+	e.inStepInAll(2, one, two)
+	e.health(one, target.Healthy, 2)
+	e.health(two, target.Healthy, 2)
 	leaver := e.list("web")[0]
 	end := d.refuse(two, "Throttling")
 	e.delete(&leaver)
@@ -371,8 +366,7 @@ func TestGroupsByTagWithFlags(t *testing.T) {
 		"--pod-selector=app=web", "--port=http", "--target-group-tag=team=shop", "--target-group-tag=stage=live", "--sweep-interval=1s",
 	}})
 	e.gateOf("web", "pods/tagged", 1, corev1.ConditionTrue, target.TargetHealthy)
-	e.inStep(one, "web", 1)
-	e.inStep(two, "web", 1)
+	e.inStepInAll(1, one, two)
 	e.tag(two, "")
 	e.inStepWith(two, nil)
 	e.readings(2)
@@ -385,6 +379,5 @@ func TestGroupsByTagWithOneService(t *testing.T) {
 	e.deployment("web", 1)
 	e.service("web", corev1.ServicePort{Port: 80, TargetPort: intstr.FromInt32(8080)})
 	e.controllerWith(rig.ProcessOptions{Config: e.account(oneService, "tgc"), Args: []string{"--service=web", "--target-group-tag=team=shop"}})
-	e.inStep(one, "web", 1)
-	e.inStep(two, "web", 1)
+	e.inStepInAll(1, one, two)
 }

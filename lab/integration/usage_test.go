@@ -117,9 +117,7 @@ func TestBadEnvironment(t *testing.T) {
 func TestServiceLinksAreNotFlags(t *testing.T) {
 	e := newEnv(t)
 	group := e.group()
-	e.deployment("web", 1)
-	e.service("web")
-	e.binding("web", "web", group)
+	e.served(group, 1)
 	e.controllerWith(rig.ProcessOptions{Env: []string{"TGC_PORT=tcp://10.96.0.7:8080", "TGC_SERVICE_HOST=10.96.0.7"}})
 	e.inStep(group, "web", 1)
 }
