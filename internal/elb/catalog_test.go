@@ -34,12 +34,7 @@ type shelves struct {
 func withShelves(t *testing.T, groups int, over func(elb.Client) elb.Client, test func(*shelves)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		settings := elbsim.DefaultSettings()
-		settings.Buckets = nil
-		sim, err := elbsim.New(elbsim.Options{Settings: &settings})
-		if err != nil {
-			t.Fatal(err)
-		}
+		sim := unthrottled(t)
 		s := &shelves{t: t, sim: sim}
 		for i := range groups {
 			s.plant(fmt.Sprint("g", i), map[string]string{"team": []string{"shop", "api"}[i%2], "n": fmt.Sprint(i)})

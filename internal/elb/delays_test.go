@@ -26,17 +26,12 @@ type delays struct {
 func withDelays(t *testing.T, test func(*testing.T, *delays)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		settings := elbsim.DefaultSettings()
-		settings.Buckets = nil
-		sim, err := elbsim.New(elbsim.Options{Settings: &settings})
+		sim := unthrottled(t)
+		group, err := sim.PlantGroup(elbsim.SeedGroup{Name: "web", Attributes: map[string]string{target.DelayAttribute: "90"}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &delays{sim: sim}
-		d.group, err = sim.PlantGroup(elbsim.SeedGroup{Name: "web", Attributes: map[string]string{target.DelayAttribute: "90"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := &delays{sim: sim, group: group}
 		account := &elb.Account{Client: sim.Client(elbsim.DefaultAccount, elbsim.DefaultRegion), Budget: pace.New(ample)}
 		d.Delays = elb.NewDelays(account, fresh, func(target.ARN) { d.woken++ })
 		ctx, stop := context.WithCancel(context.Background())

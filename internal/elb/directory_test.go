@@ -33,12 +33,7 @@ type library struct {
 func withLibrary(t *testing.T, groups int, limits pace.Limits, test func(*library)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		settings := elbsim.DefaultSettings()
-		settings.Buckets = nil
-		sim, err := elbsim.New(elbsim.Options{Settings: &settings})
-		if err != nil {
-			t.Fatal(err)
-		}
+		sim := unthrottled(t)
 		l := &library{t: t, sim: sim, woken: map[target.Ref]int{}}
 		for i := range groups {
 			arn, err := sim.PlantGroup(elbsim.SeedGroup{Name: fmt.Sprint("g", i)})

@@ -89,6 +89,18 @@ func bubble(t *testing.T, options rigging, test func(*rig)) {
 	})
 }
 
+// unthrottled is a simulator that takes any number of calls.
+func unthrottled(t *testing.T) *elbsim.Sim {
+	t.Helper()
+	settings := elbsim.DefaultSettings()
+	settings.Buckets = nil
+	sim, err := elbsim.New(elbsim.Options{Settings: &settings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sim
+}
+
 func newRig(t testing.TB, options rigging) *rig {
 	settings := elbsim.DefaultSettings()
 	settings.Buckets = nil
