@@ -97,7 +97,7 @@ func (o Options) load(ctx context.Context) (aws.Config, error) {
 	}
 	settings := []func(*config.LoadOptions) error{
 		config.WithRegion(region),
-		config.WithAPIOptions([]func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("tgc", o.version())}),
+		config.WithAPIOptions([]func(*middleware.Stack) error{awsmiddleware.AddUserAgentKeyValue("tgc", o.version()), readOnlyBody}),
 	}
 	if o.Endpoint != "" {
 		settings = append(settings, config.WithBaseEndpoint(o.Endpoint))
