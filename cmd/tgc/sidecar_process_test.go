@@ -102,7 +102,7 @@ func (p *process) read(output io.Reader) {
 // says waits until the log says something.
 func (p *process) says(text string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 5*time.Minute)
 	defer cancel()
 	for {
 		p.mu.Lock()

@@ -43,7 +43,7 @@ type Harness struct {
 	Cause func(t *testing.T, action string, trouble Trouble)
 	// TargetsPerGroup is the quota, if it is small enough to be reached.
 	TargetsPerGroup int
-	// Patience is how long something may take to be seen; zero is 10 s.
+	// Patience is how long something may take to be seen; zero is a minute.
 	Patience time.Duration
 }
 
@@ -177,7 +177,7 @@ func (h suiteHarness) eventually(t *testing.T, group target.ARN, wrong func(map[
 	t.Helper()
 	patience := h.Patience
 	if patience == 0 {
-		patience = 10 * time.Second
+		patience = time.Minute
 	}
 	deadline := time.Now().Add(patience)
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, time.Second) {

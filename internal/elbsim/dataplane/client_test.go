@@ -156,7 +156,7 @@ func TestChunksArePassedOnAsTheyCome(t *testing.T) {
 	if e := r.entry(); e.Outcome != Forwarded {
 		t.Errorf("got %+v", e)
 	}
-	await(t, func() bool { return atRest(r) == 1 })
+	await(t, "one connection at rest", func() bool { return atRest(r) == 1 })
 }
 
 // atRest counts the connections to targets that wait to be used again.
@@ -305,7 +305,7 @@ func TestWebSocket(t *testing.T) {
 	if response.Body.Close(); response.StatusCode != 200 || r.entry().Status != 200 {
 		t.Errorf("h2c: got %d", response.StatusCode)
 	}
-	await(t, func() bool { return openConns(r) == 0 })
+	await(t, "no connection open", func() bool { return openConns(r) == 0 })
 	c, response, reader := open("WebSocket")
 	if response.StatusCode != 101 || response.Header.Get("Sec-WebSocket-Accept") != "x" {
 		t.Fatalf("got %+v", response)
@@ -359,7 +359,7 @@ func TestThousandsOfConnections(t *testing.T) {
 			}
 		}
 		want := map[model.BalancerType]uint64{model.Application: 3 * clients, model.Network: clients}[kind]
-		await(t, func() bool {
+		await(t, fmt.Sprint(want, " counted"), func() bool {
 			counted := uint64(0)
 			for key, n := range r.Counts() {
 				if counted += n; key.Outcome != Forwarded {

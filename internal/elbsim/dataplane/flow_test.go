@@ -41,7 +41,7 @@ func (r *rig) dial() net.Conn {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { c.Close() })
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(tooLong))
 	return c
 }
 
@@ -164,7 +164,7 @@ func expectSilence(t *testing.T, c net.Conn) {
 	if _, err := c.Read(make([]byte, 1)); !timedOut(err) {
 		t.Errorf("the client was told: %v", err)
 	}
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(tooLong))
 }
 
 func TestFlowsWithoutATargetAreReset(t *testing.T) {

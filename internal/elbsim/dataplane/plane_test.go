@@ -219,5 +219,5 @@ func TestCloseLeavesNothing(t *testing.T) {
 		l.Close()
 		c.Close()
 	}
-	await(t, func() bool { return atWork() == "" })
+	await(t, "nothing at work", func() bool { return atWork() == "" })
 }

@@ -150,7 +150,7 @@ func TestIdleConnectionsThatWereClosedAreNotUsed(t *testing.T) {
 			t.Fatalf("got %d", status)
 		}
 		r.entry()
-		await(t, func() bool { return openConns(r) == 0 })
+		await(t, "no connection open", func() bool { return openConns(r) == 0 })
 	}
 }
 
@@ -173,11 +173,12 @@ func (r *rig) count(of func(*upstream) int) (sum int) {
 	return sum
 }
 
-func await(t *testing.T, done func() bool) {
+// await waits until a condition holds. What keeps it from doing so is in the stacks.
+func await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(tooLong); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("never came true")
+			t.Fatalf("never: %s\n%s", what, atWork())
 		}
 	}
 }

@@ -126,7 +126,7 @@ func TestTargetsThatSpeakUnasked(t *testing.T) {
 			t.Errorf("got %d %q", status, answer)
 		}
 		next <- struct{}{}
-		await(t, func() bool { return openConns(r) == 0 })
+		await(t, "no connection open", func() bool { return openConns(r) == 0 })
 	}
 }
 
@@ -177,7 +177,7 @@ func TestAnswersWithoutABody(t *testing.T) {
 		if e := r.entry(); status != ask.status || e.Reused != (i > 0) || e.Outcome != Forwarded {
 			t.Errorf("%v: got %d %q, %+v", ask, status, answer, e)
 		}
-		await(t, func() bool { return atRest(r) == 1 })
+		await(t, "one connection at rest", func() bool { return atRest(r) == 1 })
 	}
 }
 
@@ -199,7 +199,7 @@ func TestAConnectionThatWasClosedJustNowIsUsed(t *testing.T) {
 		}
 		r.entry()
 		close(closed)
-		await(t, func() bool { return noticed(r) })
+		await(t, "the end of a connection noticed", func() bool { return noticed(r) })
 		status, _ := r.ask(method, "/", "")
 		if e := r.entry(); status != 502 || e.Outcome != Reset || !e.Reused || requests.Load() != 1 {
 			t.Errorf("%s: got %d, %+v after %d requests", method, status, e, requests.Load())
@@ -262,7 +262,7 @@ func TestPooledConnectionsAreClosed(t *testing.T) {
 		go func() { status, _ := r.ask(http.MethodGet, "/slow", ""); slow <- status }()
 		<-began
 		r.ask(http.MethodGet, "/", "")
-		await(t, func() bool { return atRest(r) == 1 })
+		await(t, "one connection at rest", func() bool { return atRest(r) == 1 })
 		r.becomes(address, target.Draining)
 		<-ends // the idle one
 		close(release)
@@ -270,6 +270,6 @@ func TestPooledConnectionsAreClosed(t *testing.T) {
 			t.Errorf("got %d", status)
 		}
 		<-ends
-		await(t, func() bool { return openConns(r) == 0 })
+		await(t, "no connection open", func() bool { return openConns(r) == 0 })
 	})
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
+// tooLong is only for tests that would hang otherwise.
+const tooLong = 3 * time.Minute
+
 // rig is a plane with one load balancer, its nodes learning at once unless told
 // otherwise.
 type rig struct {
@@ -47,7 +50,7 @@ func newRig(t *testing.T, kind model.BalancerType, attributes map[string]string,
 	t.Cleanup(func() {
 		r.Close()
 		if first { // of this test: all others were closed before
-			await(t, func() bool { return atWork() == "" })
+			await(t, "nothing at work", func() bool { return atWork() == "" })
 		}
 	})
 	r.state = State{Balancers: []Balancer{{
@@ -119,8 +122,8 @@ func (r *rig) entry() Entry {
 	select {
 	case e := <-r.ended:
 		return e
-	case <-time.After(20 * time.Second):
-		r.t.Fatal("nothing ended")
+	case <-time.After(tooLong):
+		r.t.Fatalf("nothing ended\n%s", atWork())
 		return Entry{}
 	}
 }
