@@ -64,7 +64,7 @@ type Problem struct {
 
 // patience is how long a condition may take. It is far beyond what anything
 // takes on a busy machine: a condition that does not hold by then never will.
-const patience = time.Minute
+const patience = 3 * time.Minute
 
 // Open opens a page in a tab of its own, which is closed with the test, and waits
 // until it is loaded.

@@ -52,7 +52,7 @@ func TestKilledOwnerLeavesNothing(t *testing.T) {
 	}
 	owner.Process.Kill()
 	owner.Wait()
-	for deadline := time.Now().Add(10 * time.Second); len(processesOf(t, dir)) > 0; {
+	for deadline := time.Now().Add(2 * time.Minute); len(processesOf(t, dir)) > 0; {
 		if time.Now().After(deadline) {
 			t.Fatalf("still running: %v", processesOf(t, dir))
 		}

@@ -284,7 +284,11 @@ func TestClasses(t *testing.T) {
 			if !reflect.DeepEqual(r.Classes, want) || r.Sent != 5 {
 				t.Fatalf("%d sent, %v, want 5 of %q: %+v", r.Sent, r.Classes, c.want, r.Losses)
 			}
-			if c.want != "" && (len(r.Losses) != 3 || r.Losses[0].Pod == "" || r.Losses[0].Error == "" || r.Losses[0].From == "") {
+			if c.want != "" && (len(r.Losses) != 3 || r.Losses[0].Error == "") {
+				t.Errorf("losses %+v", r.Losses)
+			}
+			// What is given up so soon may not have left yet.
+			if c.want != "" && c.want != Timeout && (r.Losses[0].Pod == "" || r.Losses[0].From == "") {
 				t.Errorf("losses %+v", r.Losses)
 			}
 		})

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
+	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/world"
 )
@@ -33,7 +34,10 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	w, err := world.Start(ctx, world.Options{Nodes: 2, NodeGrace: 4 * time.Second})
+	w, err := world.Start(ctx, world.Options{
+		Nodes: 2, NodeGrace: 4 * time.Second,
+		Fleet: node.Options{Apps: map[string]app.App{reporting: app.WebReporting(note)}},
+	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -48,8 +52,21 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
+// reporting is the image of the web server that tells when a request has reached it.
+const reporting = "lab.local/reporting"
+
+// reached tells that a request has reached a reporting web server.
+var reached = make(chan struct{}, 1)
+
+func note(_, _ string) {
+	select {
+	case reached <- struct{}{}:
+	default:
+	}
+}
+
 // patience is only for tests that would hang otherwise.
-const patience = 60 * time.Second
+const patience = 5 * time.Minute
 
 // eventually waits for a condition; check says what is still missing, or "".
 func eventually(t *testing.T, check func() string) {
@@ -67,9 +84,13 @@ func eventually(t *testing.T, check func() string) {
 	}
 }
 
+// unhurried is the timeout of probes that fail by an answer, never for want of one: the
+// machine may be busy.
+const unhurried = 60
+
 // webPod is a pod with one web server; the test changes what it needs.
 func webPod(name string, args ...string) *corev1.Pod {
-	ready := &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1}
+	ready := &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1, TimeoutSeconds: unhurried}
 	ready.HTTPGet = &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromString("http")}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default", Labels: map[string]string{"app": name}},
@@ -153,20 +174,22 @@ func untilGone(t *testing.T, p *corev1.Pod) {
 	})
 }
 
+// remove deletes a pod, and tells a moment before that.
 func remove(t *testing.T, p *corev1.Pod, grace int64) time.Time {
 	t.Helper()
+	before := time.Now()
 	options := metav1.DeleteOptions{GracePeriodSeconds: &grace}
 	if err := shared.Client().CoreV1().Pods(p.Namespace).Delete(t.Context(), p.Name, options); err != nil {
 		t.Fatal(err)
 	}
-	return time.Now()
+	return before
 }
 
 // ask sends one request to a pod on a connection of its own.
 func ask(p *corev1.Pod, method, path string) (app.Answer, error) {
 	var answer app.Answer
 	client := http.Client{
-		Timeout:   5 * time.Second,
+		Timeout:   patience,
 		Transport: &http.Transport{DialContext: vpc.DialContext, DisableKeepAlives: true},
 	}
 	request, err := http.NewRequest(method, "http://"+net.JoinHostPort(p.Status.PodIP, "8080")+path, nil)

@@ -135,14 +135,19 @@ func (r *Rig) Injected(ctx context.Context, namespace string, labels map[string]
 // API server that sees a policy just before it knows the kind of its parameters looks
 // for the kind again only after a minute.
 func (r *Rig) InjectedAs(ctx context.Context, namespace string, labels map[string]string, right func(*corev1.Pod) bool) error {
-	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
-		pod := &corev1.Pod{
+	var pod *corev1.Pod
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 5*time.Minute, true, func(ctx context.Context) (bool, error) {
+		pod = &corev1.Pod{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "pod", Labels: labels},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "web", Image: "lab.local/web"}}},
 		}
 		err := r.API.Create(ctx, pod, client.DryRunAll)
 		return right(pod), err
 	})
+	if err != nil {
+		return fmt.Errorf("new pods with labels %v are not changed as they should be, but come out as %+v: %w", labels, pod, err)
+	}
+	return nil
 }
 
 // PlantBindings makes bindings with a status that no controller wrote, and the

@@ -157,8 +157,13 @@ func (r *Rig) installCRDs(ctx context.Context) error {
 			return fmt.Errorf("install the CRD of %s: %w", resource, err)
 		}
 	}
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
-		bindings := r.API.List(ctx, &v1beta1.TargetGroupBindingList{})
-		return bindings == nil && r.API.List(ctx, &v1beta1.PodInjectionList{}) == nil, nil
+	var unserved error
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 3*time.Minute, true, func(ctx context.Context) (bool, error) {
+		unserved = errors.Join(r.API.List(ctx, &v1beta1.TargetGroupBindingList{}), r.API.List(ctx, &v1beta1.PodInjectionList{}))
+		return unserved == nil, nil
 	})
+	if err != nil {
+		return fmt.Errorf("the API server does not serve the CRDs: %w, %w", err, unserved)
+	}
+	return nil
 }

@@ -60,7 +60,7 @@ func (t *trial) restartHalfBlind(test *testing.T) {
 // provoke takes out a target until the judge has seen it.
 func (t *trial) provoke(test *testing.T) {
 	test.Helper()
-	ctx, cancel := context.WithTimeout(test.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(test.Context(), settleLimit)
 	defer cancel()
 	arn, err := target.ParseARN(t.groups["pay"])
 	if err != nil {

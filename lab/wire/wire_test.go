@@ -13,6 +13,13 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/wire"
 )
 
+const (
+	// patience is only for tests that would hang otherwise.
+	patience = time.Minute
+	// silent is after how long a connection counts as silent.
+	silent = 300 * time.Millisecond
+)
+
 // connected returns a listener of the wire and the far end of a connection that
 // it has accepted and echoes.
 func connected(t *testing.T, w *wire.Wire) (string, net.Conn) {
@@ -35,14 +42,14 @@ func connected(t *testing.T, w *wire.Wire) (string, net.Conn) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	if _, err := echo(c); err != nil {
+	if _, err := echo(c, patience); err != nil {
 		t.Fatal(err)
 	}
 	return l.Addr().String(), c
 }
 
-func echo(c net.Conn) (byte, error) {
-	c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+func echo(c net.Conn, within time.Duration) (byte, error) {
+	c.SetDeadline(time.Now().Add(within))
 	if _, err := c.Write([]byte{7}); err != nil {
 		return 0, err
 	}
@@ -55,7 +62,7 @@ func TestResetIsSeenByPeers(t *testing.T) {
 	var w wire.Wire
 	address, c := connected(t, &w)
 	w.Reset()
-	if _, err := echo(c); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+	if _, err := echo(c, patience); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("got %v, want a reset", err)
 	}
 	if _, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
@@ -68,14 +75,14 @@ func TestSilenceUntilRestored(t *testing.T) {
 	address, c := connected(t, &w)
 	w.Silence()
 	w.Close()
-	if _, err := echo(c); !os.IsTimeout(err) {
+	if _, err := echo(c, silent); !os.IsTimeout(err) {
 		t.Errorf("an open connection gives %v, want silence", err)
 	}
-	if _, err := net.DialTimeout("tcp", address, 200*time.Millisecond); !os.IsTimeout(err) {
+	if _, err := net.DialTimeout("tcp", address, silent); !os.IsTimeout(err) {
 		t.Errorf("a new connection gives %v, want silence", err)
 	}
 	w.Restore()
-	if _, err := net.DialTimeout("tcp", address, time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := net.DialTimeout("tcp", address, patience); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("got %v, want a refusal", err)
 	}
 }
