@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -351,15 +353,15 @@ func TestDrain_HoldOfASelection(t *testing.T) {
 
 const onePodSelector = "../../config/rbac/pod-selector.yaml"
 
-// Two target groups by flags, with no right to read anything but pods. An API server
-// that is asked for other pods than those of the selector would send them.
+// Two target groups by flags, with no right to read anything but pods. No other pod than
+// those of the selector comes over the wire.
 func TestBehaviour37_SelectorByFlags(t *testing.T) {
 	e := newEnv(t)
 	one := e.group(func(g *elbsim.SeedGroup) { g.Name = "one" })
 	two := e.group(func(g *elbsim.SeedGroup) { g.Name = "two" })
 	web := e.deployment("web", 2)
 	e.deployment("other", 1)
-	asked, config := e.overheard(e.account(onePodSelector, "tgc"))
+	heard, config := e.overheard(e.account(onePodSelector, "tgc"))
 	p := e.controllerWith(rig.ProcessOptions{Config: config, Args: []string{
 		"--pod-selector=app=web,track notin (canary)", "--port=http", "--register-at=Ready",
 		"--target-group-arn=" + one.String(), "--target-group-name=two",
@@ -376,7 +378,7 @@ func TestBehaviour37_SelectorByFlags(t *testing.T) {
 		t.Error("the log complains")
 	}
 	lists := 0
-	for _, u := range asked() {
+	for _, u := range heard.asked() {
 		switch {
 		case strings.HasSuffix(u.Path, "/pods"):
 			lists++
@@ -390,6 +392,14 @@ func TestBehaviour37_SelectorByFlags(t *testing.T) {
 	if lists == 0 {
 		t.Error("no pods were asked for, so that nothing was shown")
 	}
+	if !heard.answered(pods[1].Name) {
+		t.Errorf("nothing was heard of %s, so that nothing was shown", pods[1].Name)
+	}
+	for _, other := range e.list("other") {
+		if heard.answered(other.Name) {
+			t.Errorf("the API server has sent %s", other.Name)
+		}
+	}
 }
 
 // With one Service, no other is asked for, nor the slices of another.
@@ -398,12 +408,12 @@ func TestOneServiceAsksForNoOther(t *testing.T) {
 	group := e.group()
 	e.deployment("web", 1)
 	e.service("web")
-	asked, config := e.overheard(e.account(oneService, "tgc"))
+	heard, config := e.overheard(e.account(oneService, "tgc"))
 	e.controllerWith(rig.ProcessOptions{Config: config, Args: []string{"--service=web", "--target-group-arn=" + group.String()}})
 	e.inStep(group, "web", 1)
 	for suffix, want := range map[string]string{"/services": "metadata.name=web", "/endpointslices": "kubernetes.io/service-name=web"} {
 		n := 0
-		for _, u := range asked() {
+		for _, u := range heard.asked() {
 			if strings.HasSuffix(u.Path, suffix) {
 				n++
 				if got := u.Query().Get("fieldSelector") + u.Query().Get("labelSelector"); got != want {
@@ -428,9 +438,16 @@ func TestBehaviour22_GateOfASelectorByFlags(t *testing.T) {
 	e.gateOf("web", "pods/"+group.Name, 1, corev1.ConditionTrue, target.TargetHealthy)
 }
 
-// overheard puts a proxy before the API server, and gives what was asked of it so far
-// and the access by way of it.
-func (e *env) overheard(config *rest.Config) (asked func() []*url.URL, through *rest.Config) {
+// overheard is what went between a program and the API server.
+type overheard struct {
+	mu      sync.Mutex
+	urls    []*url.URL
+	answers bytes.Buffer
+}
+
+// overheard puts a proxy before the API server, and gives what it hears and the access by
+// way of it.
+func (e *env) overheard(config *rest.Config) (heard *overheard, through *rest.Config) {
 	e.Helper()
 	transport, err := rest.TransportFor(config)
 	if err != nil {
@@ -440,21 +457,51 @@ func (e *env) overheard(config *rest.Config) (asked func() []*url.URL, through *
 	if err != nil {
 		e.Fatal(err)
 	}
-	var mu sync.Mutex
-	var urls []*url.URL
-	proxy := &httputil.ReverseProxy{Transport: transport, FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
-		r.SetURL(server)
-		mu.Lock()
-		defer mu.Unlock()
-		urls = append(urls, r.In.URL)
-	}, ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-		http.Error(w, errors.Join(errors.New("the proxy of the test"), err).Error(), http.StatusBadGateway)
-	}}
-	front := httptest.NewServer(proxy)
+	heard = &overheard{}
+	front := httptest.NewServer(&httputil.ReverseProxy{
+		Transport: transport, FlushInterval: -1,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(server)
+			heard.mu.Lock()
+			defer heard.mu.Unlock()
+			heard.urls = append(heard.urls, r.In.URL)
+		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Body = tapped{r.Body, heard}
+			return nil
+		},
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, errors.Join(errors.New("the proxy of the test"), err).Error(), http.StatusBadGateway)
+		},
+	})
 	e.Cleanup(front.CloseClientConnections)
-	return func() []*url.URL {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(urls)
-	}, &rest.Config{Host: front.URL}
+	return heard, &rest.Config{Host: front.URL}
+}
+
+// tapped is the body of an answer that is overheard.
+type tapped struct {
+	io.ReadCloser
+	by *overheard
+}
+
+func (t tapped) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	t.by.mu.Lock()
+	defer t.by.mu.Unlock()
+	t.by.answers.Write(b[:n])
+	return n, err
+}
+
+// asked is what the API server was asked so far.
+func (o *overheard) asked() []*url.URL {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.urls)
+}
+
+// answered tells whether the API server has sent some words so far.
+func (o *overheard) answered(words string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return bytes.Contains(o.answers.Bytes(), []byte(words))
 }
