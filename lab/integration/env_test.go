@@ -55,7 +55,13 @@ func newEnvAlone(t *testing.T, change ...func(*elbsim.Settings)) *env {
 	for _, c := range change {
 		c(&settings)
 	}
-	sim, err := rig.StartSimulator(elbsim.Options{Settings: &settings})
+	return newEnvWith(t, elbsim.Options{Settings: &settings})
+}
+
+// newEnvWith makes an env whose simulator is made from these options.
+func newEnvWith(t *testing.T, options elbsim.Options) *env {
+	t.Helper()
+	sim, err := rig.StartSimulator(options)
 	if err != nil {
 		t.Fatal(err)
 	}
