@@ -462,6 +462,7 @@ func (e *env) overheard(config *rest.Config) (heard *overheard, through *rest.Co
 		Transport: transport, FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(server)
+			r.Out.Header.Set("Accept-Encoding", "identity") // what is heard is to be read
 			heard.mu.Lock()
 			defer heard.mu.Unlock()
 			heard.urls = append(heard.urls, r.In.URL)
