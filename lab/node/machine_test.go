@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/node"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/vpc"
@@ -61,6 +62,37 @@ func TestPowerOffAndOn(t *testing.T) {
 		return isReady(p) && p.Status.ContainerStatuses[0].RestartCount == 1
 	})
 	mustAsk(t, now, http.MethodGet, "/")
+}
+
+// A node that the control plane took for lost while it worked is Ready again by itself.
+func TestNodeTakenForLostComesBack(t *testing.T) {
+	n := addNode(t, "late")
+	nodes := shared.Client().CoreV1().Nodes()
+	ready := func(change func(*corev1.NodeCondition)) *corev1.Node {
+		object, err := nodes.Get(t.Context(), n.Name(), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range object.Status.Conditions {
+			if c := &object.Status.Conditions[i]; c.Type == corev1.NodeReady {
+				change(c)
+			}
+		}
+		return object
+	}
+	eventually(t, func() string {
+		lost := ready(func(c *corev1.NodeCondition) { c.Status, c.Reason = corev1.ConditionUnknown, "NodeStatusUnknown" })
+		_, err := nodes.UpdateStatus(t.Context(), lost, metav1.UpdateOptions{})
+		return unless(err == nil, "the node cannot be made lost: %v", err)
+	})
+	eventually(t, func() string {
+		var now corev1.NodeCondition
+		ready(func(c *corev1.NodeCondition) { now = *c })
+		return unless(now.Status == corev1.ConditionTrue, "it is %+v", now)
+	})
+	p := webPod("on-it")
+	p.Spec.NodeName = n.Name()
+	untilReady(t, create(t, p))
 }
 
 func TestDrain(t *testing.T) {

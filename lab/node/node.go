@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -154,7 +155,7 @@ func conditions() []corev1.NodeCondition {
 	}
 }
 
-// renew keeps the node's lease alive.
+// renew keeps the node's lease alive, and the node Ready.
 func (n *Node) renew(ctx context.Context) {
 	every := time.NewTicker(n.fleet.options.LeaseEvery)
 	defer every.Stop()
@@ -163,11 +164,37 @@ func (n *Node) renew(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-every.C:
-			if err := n.renewOnce(ctx); err != nil && ctx.Err() == nil {
-				n.fleet.options.Log.Warn("node lease not renewed", "node", n.spec.Name, "error", err)
+			if err := n.beat(ctx); err != nil && ctx.Err() == nil {
+				n.fleet.options.Log.Warn("no sign of life from node", "node", n.spec.Name, "error", err)
 			}
 		}
 	}
+}
+
+func (n *Node) beat(ctx context.Context) error {
+	if err := n.renewOnce(ctx); err != nil {
+		return err
+	}
+	return n.reassure(ctx)
+}
+
+// reassure reports Ready again when the control plane has taken the node for lost. On a
+// busy machine a lease may be renewed too late, and a lease alone brings no node back.
+func (n *Node) reassure(ctx context.Context) error {
+	nodes := n.fleet.client.CoreV1().Nodes()
+	object, err := nodes.Get(ctx, n.spec.Name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	ready := func(c corev1.NodeCondition) bool {
+		return c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue
+	}
+	if slices.ContainsFunc(object.Status.Conditions, ready) {
+		return nil
+	}
+	object.Status.Conditions = conditions()
+	_, err = nodes.UpdateStatus(ctx, object, metav1.UpdateOptions{})
+	return err
 }
 
 func (n *Node) renewOnce(ctx context.Context) error {
