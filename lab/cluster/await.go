@@ -20,7 +20,7 @@ const (
 	pollEvery = 25 * time.Millisecond
 	// startLimit is far beyond what a loaded machine needs; it only keeps a
 	// broken lab from hanging for ever.
-	startLimit = 2 * time.Minute
+	startLimit = 10 * time.Minute
 )
 
 func (c *Cluster) awaitAPIServer(ctx context.Context) error {

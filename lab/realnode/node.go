@@ -26,7 +26,7 @@ import (
 
 // startLimit is far beyond what a loaded machine needs; it only keeps a broken
 // node from hanging for ever.
-const startLimit = 3 * time.Minute
+const startLimit = 10 * time.Minute
 
 // Node is one real node.
 type Node struct {

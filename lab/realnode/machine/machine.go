@@ -14,7 +14,7 @@ import (
 )
 
 // startLimit is far beyond what a loaded machine needs.
-const startLimit = 2 * time.Minute
+const startLimit = 10 * time.Minute
 
 // Run is the life of a machine, whose first process must call it. It begins once
 // ready is at its end, by which time the network must be there, and ends with an
