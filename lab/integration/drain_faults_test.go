@@ -25,7 +25,7 @@ import (
 // target is touched, neither in the outage nor by the lists after it.
 func TestDrain_APIServerOutage(t *testing.T) {
 	e := newEnvAlone(t) // all tests share the API server
-	d := e.draining(v1beta1.DrainHold, times{hold: 6, late: 3, shutdown: 2}, rig.ProcessOptions{Args: []string{"--leader-elect-duration=5m"}})
+	d := e.draining(v1beta1.DrainHold, times{hold: 6, late: 30, shutdown: 2}, rig.ProcessOptions{Args: []string{"--leader-elect-duration=5m"}})
 	d.serve(4)
 	pods := d.list("web")
 	told, untold := &pods[0], &pods[1]
@@ -94,9 +94,10 @@ func TestDrain_ClockJumpsWhileTheLastHealthyTargetWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
 			clock := e.clock()
-			d := e.draining(v1beta1.DrainHold, times{hold: 3, late: 25, shutdown: 2}, rig.ProcessOptions{Clock: clock})
+			d := e.draining(v1beta1.DrainHold, times{hold: 3, late: 60, shutdown: 2}, rig.ProcessOptions{Clock: clock})
 			web := d.serve(1, clocked(clock))
 			pod := d.list("web")[0]
+			deleted := time.Now()
 			d.scale(web, 0)
 			d.says(&pod, corev1.ConditionFalse, target.LastHealthyTarget)
 			d.set(clock, jump)
@@ -104,7 +105,7 @@ func TestDrain_ClockJumpsWhileTheLastHealthyTargetWaits(t *testing.T) {
 			if len(d.calls(d.group, "DeregisterTargets")) > 0 {
 				t.Error("it was released when the clock jumped")
 			}
-			d.held(&pod, d.deregistration(d.group, &pod))
+			d.released(&pod, deleted, d.deregistration(d.group, &pod))
 		})
 	}
 }
@@ -138,13 +139,13 @@ func clocked(clock *rig.Clock) func(*appsv1.Deployment) {
 // Nothing is to come after the last healthy target: it stays for as long as it can,
 // and is released with just the time left to hold.
 func TestDrain_LastHealthyTargetWithoutSuccessor(t *testing.T) {
-	d := newDraining(t, v1beta1.DrainHold, times{hold: 3, late: 6, shutdown: 2})
+	d := newDraining(t, v1beta1.DrainHold, times{hold: 3, late: 20, shutdown: 2})
 	web := d.serve(1)
 	pod := d.list("web")[0]
+	deleted := time.Now()
 	d.scale(web, 0)
 	d.says(&pod, corev1.ConditionFalse, target.LastHealthyTarget)
-	d.held(&pod, d.deregistration(d.group, &pod))
-	d.outcome(d.process, drain.Held)
+	d.released(&pod, deleted, d.deregistration(d.group, &pod))
 }
 
 // A pod gets the address of one whose target drains, as soon as that was deregistered.

@@ -195,6 +195,16 @@ func (d *draining) held(pod *corev1.Pod, after time.Time) {
 	}
 }
 
+// released fails if a pod got SIGTERM both before the hold that follows its
+// deregistration and before its deadline. Deleted is a moment before its deletion.
+func (d *draining) released(pod *corev1.Pod, deleted, accepted time.Time) {
+	d.Helper()
+	served := d.sigterm(pod)
+	if served.Sub(accepted) < time.Duration(d.times.hold)*time.Second && served.Sub(deleted) < d.times.deadline() {
+		d.Errorf("SIGTERM of %s came %v after its deregistration and %v after its deletion", pod.Name, served.Sub(accepted), served.Sub(deleted))
+	}
+}
+
 // toTheDeadline fails if a pod got SIGTERM before its deadline. Deleted is a moment
 // before its deletion.
 func (d *draining) toTheDeadline(pod *corev1.Pod, deleted time.Time) {
@@ -204,22 +214,20 @@ func (d *draining) toTheDeadline(pod *corev1.Pod, deleted time.Time) {
 	}
 }
 
-// says waits until the condition of a pod has a status and a reason.
+// says waits until the condition of a pod has, or had, a status and a reason, and gives
+// the latest such condition. The pod may be gone by then.
 func (d *draining) says(pod *corev1.Pod, status corev1.ConditionStatus, reason target.Reason) corev1.PodCondition {
 	d.Helper()
 	var found corev1.PodCondition
 	d.eventually(fmt.Sprintf("pod %s says %s (%s)", pod.Name, status, reason), func() error {
-		var now corev1.Pod
-		if err := shared.API.Get(d.ctx, client.ObjectKeyFromObject(pod), &now); err != nil {
-			return err
-		}
-		for _, c := range now.Status.Conditions {
-			if c.Type == v1beta1.PodDeregistered && c.Status == status && c.Reason == string(reason) {
+		history := said.of(pod)
+		for _, c := range slices.Backward(history) {
+			if c.Status == status && c.Reason == string(reason) {
 				found = c
 				return nil
 			}
 		}
-		return fmt.Errorf("have %+v", now.Status.Conditions)
+		return fmt.Errorf("it said %+v", history)
 	})
 	return found
 }
@@ -237,7 +245,7 @@ func (d *draining) refuse(group target.ARN, code string) (end func()) {
 }
 
 func TestDrain_RollingUpdate(t *testing.T) {
-	for mode, late := range map[v1beta1.DrainMode]int32{v1beta1.DrainSleep: 3, v1beta1.DrainHold: 100} {
+	for mode, late := range map[v1beta1.DrainMode]int32{v1beta1.DrainSleep: 30, v1beta1.DrainHold: 100} {
 		t.Run(string(mode), func(t *testing.T) {
 			d := newDraining(t, mode, times{hold: 3, late: late, shutdown: 2})
 			web := d.serve(3)
@@ -311,8 +319,8 @@ func TestDrain_ControllerKilledAndNewLeader(t *testing.T) {
 // With no controller a pod holds by its own clock. The next one finds that it was too
 // short, as far as it can know.
 func TestDrain_ControllerUnreachable(t *testing.T) {
-	d := newDraining(t, v1beta1.DrainHold, times{hold: 2, late: 1, shutdown: 25})
-	d.serve(2, func(w *appsv1.Deployment) { w.Spec.Template.Spec.Containers[0].Args = []string{"--linger=24s"} })
+	d := newDraining(t, v1beta1.DrainHold, times{hold: 2, late: 1, shutdown: 60})
+	d.serve(2, func(w *appsv1.Deployment) { w.Spec.Template.Spec.Containers[0].Args = []string{"--linger=59s"} })
 	d.process.Kill()
 	pod := d.list("web")[0]
 	deleted := time.Now()
@@ -387,9 +395,9 @@ func TestDrain_GracePeriodShortened(t *testing.T) {
 	pod := d.list("web")[0]
 	d.delete(&pod)
 	d.says(&pod, corev1.ConditionTrue, target.Deregistered)
-	d.delete(&pod, client.GracePeriodSeconds(8))
-	d.event(pod.Name, string(target.GracePeriodShortened), "Deleted with a grace period of 8 s, while draining may take 402 s")
-	d.event(pod.Name, string(target.DrainForced), "serve until 4 s after the deletion")
+	d.delete(&pod, client.GracePeriodSeconds(30))
+	d.event(pod.Name, string(target.GracePeriodShortened), "Deleted with a grace period of 30 s, while draining may take 402 s")
+	d.event(pod.Name, string(target.DrainForced), "serve until 26 s after the deletion")
 	d.sigterm(&pod)
 	d.outcome(d.process, drain.Forced)
 }
@@ -421,9 +429,9 @@ func TestDrain_PodInTwoGroups(t *testing.T) {
 // A single replica is evicted, and its replacement takes its time: it stays registered
 // until that is healthy.
 func TestDrain_SingleReplicaEvicted(t *testing.T) {
-	for _, mode := range []v1beta1.DrainMode{v1beta1.DrainSleep, v1beta1.DrainHold} {
+	for mode, late := range map[v1beta1.DrainMode]int32{v1beta1.DrainSleep: 60, v1beta1.DrainHold: 300} {
 		t.Run(string(mode), func(t *testing.T) {
-			d := newDraining(t, mode, times{hold: 3, late: 30, shutdown: 2})
+			d := newDraining(t, mode, times{hold: 3, late: late, shutdown: 2})
 			d.serve(1, func(w *appsv1.Deployment) { w.Spec.Template.Spec.Containers[0].Args = []string{"--startup-delay=4s"} })
 			pod := d.list("web")[0]
 			err := shared.API.SubResource("eviction").Create(d.ctx, &pod, &policyv1.Eviction{

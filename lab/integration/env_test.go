@@ -157,7 +157,7 @@ func (e *env) deployment(name string, replicas int32, change ...func(*appsv1.Dep
 					Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: 8080}},
 					ReadinessProbe: &corev1.Probe{
 						ProbeHandler:  corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: "/readyz", Port: intstr.FromString("http")}},
-						PeriodSeconds: 1,
+						PeriodSeconds: 1, TimeoutSeconds: 60, // it fails by an answer, however busy the machine is
 					},
 				}}},
 			},

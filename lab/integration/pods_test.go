@@ -84,8 +84,8 @@ func (e *env) addressed(name string, n int) error {
 
 // lingering pods go on serving for a while after they were told to end.
 func lingering(d *appsv1.Deployment) {
-	d.Spec.Template.Spec.Containers[0].Args = []string{"--linger=50s"}
-	d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(60))
+	d.Spec.Template.Spec.Containers[0].Args = []string{"--linger=1h"}
+	d.Spec.Template.Spec.TerminationGracePeriodSeconds = new(int64(3600))
 }
 
 func TestBehaviour03_TerminatingPodIsNoTarget(t *testing.T) {
@@ -113,8 +113,8 @@ func TestBehaviour03_LastHealthyTargetWaitsForItsSuccessor(t *testing.T) {
 	web := e.deployment("web", 1, func(d *appsv1.Deployment) {
 		d.Spec.Strategy.RollingUpdate = &appsv1.RollingUpdateDeployment{MaxSurge: new(intstr.FromInt32(1)), MaxUnavailable: new(intstr.FromInt32(0))}
 		spec := &d.Spec.Template.Spec
-		spec.TerminationGracePeriodSeconds = new(int64(60))
-		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 50}}}
+		spec.TerminationGracePeriodSeconds = new(int64(3600))
+		spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3000}}}
 	})
 	e.service("web")
 	e.binding("web", "web", group)

@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -335,7 +334,7 @@ func TestDrain_HoldOfASelection(t *testing.T) {
 	}
 	e := newEnv(t)
 	e.deliver("policy")
-	d := &draining{env: e, group: e.group(delaying("1")), times: times{hold: 3, late: 20, shutdown: 2}}
+	d := &draining{env: e, group: e.group(delaying("1")), times: times{hold: 3, late: 600, shutdown: 2}} // nobody waits for its deadline
 	e.selection("web", d.group, d.times.of(v1beta1.DrainHold))
 	d.process = e.controller("--drain-image=" + rig.Image)
 	e.injected("web")
@@ -346,9 +345,6 @@ func TestDrain_HoldOfASelection(t *testing.T) {
 	at := d.deregistration(d.group, &leaver)
 	d.says(&leaver, corev1.ConditionTrue, target.Deregistered)
 	d.held(&leaver, at)
-	if served := d.sigterm(&leaver).Sub(at); served > 15*time.Second {
-		t.Errorf("SIGTERM came %v after the deregistration: it waited for its deadline, not for the controller's word", served)
-	}
 }
 
 const onePodSelector = "../../config/rbac/pod-selector.yaml"
