@@ -194,43 +194,51 @@ type Fate struct {
 // that failed at that node at that time and belongs to no other loss.
 func (h history) match(losses []load.Loss, entries []dataplane.Entry) map[string]dataplane.Entry {
 	found := map[string]dataplane.Entry{}
-	var failed []dataplane.Entry
+	var flows []dataplane.Entry
 	for _, e := range entries {
 		if e.RequestID != "" {
 			found[e.RequestID] = e
-		} else if e.Outcome != dataplane.Forwarded {
-			failed = append(failed, e)
+		} else {
+			flows = append(flows, e)
 		}
 	}
 	// Losses are in the order of their end. If each takes the earliest that is left
 	// to it, none is taken that only a later one could have.
-	slices.SortFunc(failed, func(a, b dataplane.Entry) int { return a.At.Compare(b.At) })
+	slices.SortFunc(flows, func(a, b dataplane.Entry) int { return a.At.Compare(b.At) })
 	for _, addressed := range []bool{true, false} {
 		for _, loss := range losses {
 			if _, is := found[loss.ID]; is || addressed != (loss.From != "") {
 				continue
 			}
-			if i := slices.IndexFunc(failed, func(e dataplane.Entry) bool { return h.carried(e, loss) }); i >= 0 {
-				found[loss.ID] = failed[i]
-				failed = slices.Delete(failed, i, i+1)
+			if i := h.carrier(flows, loss); i >= 0 {
+				found[loss.ID] = flows[i]
+				flows = slices.Delete(flows, i, i+1)
 			}
 		}
 	}
 	return found
 }
 
-// carried tells whether a flow may have carried a request: they were there at the same
-// time. One that carries a single request begins after that was sent; of others the
-// client knows where they came from.
-func (h history) carried(flow dataplane.Entry, loss load.Loss) bool {
+// carrier is which of the flows, in the order of their beginning, carried a request; -1
+// if none did. One that carries a single request begins after that was sent. One that
+// carries several is the last from its client's address: while that keeps it, no other
+// has the address, even if the load balancer has forgotten it long before.
+func (h history) carrier(flows []dataplane.Entry, loss load.Loss) int {
 	sent, ended := h.began.Add(loss.Sent), h.began.Add(loss.Ended)
-	if loss.From != "" && loss.From != flow.Client || h.nodes[h.node(flow.LoadBalancer, flow.Node)].address != loss.Target {
-		return false
+	there := func(flow dataplane.Entry) bool {
+		return (loss.From == "" || loss.From == flow.Client) && h.nodes[h.node(flow.LoadBalancer, flow.Node)].address == loss.Target
 	}
-	if loss.Reused {
-		return !flow.At.After(sent) && !flow.At.Add(flow.Nanoseconds).Before(sent)
+	if !loss.Reused {
+		return slices.IndexFunc(flows, func(e dataplane.Entry) bool {
+			return there(e) && e.Outcome != dataplane.Forwarded && !e.At.Before(sent) && !e.At.After(ended)
+		})
 	}
-	return !flow.At.Before(sent) && !flow.At.After(ended)
+	for i, e := range slices.Backward(flows) {
+		if there(e) && !e.At.After(sent) {
+			return i
+		}
+	}
+	return -1
 }
 
 // fates of lost requests.

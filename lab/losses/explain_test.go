@@ -288,20 +288,35 @@ func TestRestartsExplain(t *testing.T) {
 	}
 }
 
-// A kept flow that fails carried the request that its client sent last.
+// A request on a kept flow was carried by the last that began at its client's address,
+// also if the load balancer had forgotten that before the request was sent.
 func TestKeptFlowsAreMatched(t *testing.T) {
 	h := play()
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
+	flow := func(seq uint64, began, ended int, client string, outcome dataplane.Outcome) dataplane.Entry {
+		return dataplane.Entry{
+			Seq: seq, LoadBalancer: name, Node: 1, Client: client, At: h.began.Add(ms(began)), Nanoseconds: ms(ended - began), Outcome: outcome,
+		}
+	}
 	entries := []dataplane.Entry{
-		{Seq: 1, LoadBalancer: name, Node: 1, Client: "c:1", At: h.began, Nanoseconds: ms(200), Outcome: dataplane.Reset},
-		{Seq: 2, LoadBalancer: name, Node: 1, Client: "c:2", At: h.began, Nanoseconds: ms(100), Outcome: dataplane.Reset},
+		flow(1, 0, 50, "c:2", dataplane.Reset), // the port's earlier use
+		flow(2, 60, 100, "c:2", dataplane.Cut),
+		flow(3, 0, 200, "c:1", dataplane.Reset),
+		flow(4, 195, 200, "c:1", dataplane.Reset), // the port's later use
+		flow(5, 0, 200, "c:3", dataplane.Forwarded),
 	}
 	losses := []load.Loss{
-		{ID: "r-1", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:1", Reused: true},
-		{ID: "r-2", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:2", Reused: true}, // it was over before
+		{ID: "r-1", Target: nodeOne, Sent: ms(190), Ended: ms(191), From: "c:1", Reused: true},
+		{ID: "r-2", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:2", Reused: true},
+		{ID: "r-3", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:3", Reused: true},
+		{ID: "r-4", Target: nodeOne, Sent: ms(190), Ended: ms(200), From: "c:4", Reused: true},
 	}
 	found := h.match(losses, entries)
-	if len(found) != 1 || found["r-1"].Seq != 1 {
-		t.Errorf("got %+v", found)
+	var got []uint64
+	for _, loss := range losses {
+		got = append(got, found[loss.ID].Seq)
+	}
+	if want := []uint64{3, 2, 5, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
