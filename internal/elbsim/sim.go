@@ -288,6 +288,7 @@ func (s *Sim) due() (due []model.Check, next time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tellChange() // time may have done it
+	s.traffic.nudge()
 	now := s.clock.Now()
 	for _, world := range s.worlds {
 		due = append(due, world.ChecksDue(now)...)

@@ -87,6 +87,39 @@ func TestTrafficFollowsTheAPI(t *testing.T) {
 	}
 }
 
+// The nodes learn of what time does, also while nobody calls and nothing is checked.
+func TestNodesLearnOfTheEndOfDraining(t *testing.T) {
+	news := make(chan dataplane.News, 100)
+	_, arn, client := started(t, Options{
+		Check: AlwaysPass, Speed: 1000,
+		DataPlane: &dataplane.Options{OnNews: func(n dataplane.News) { news <- n }},
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	untilAll := func(want target.State) {
+		t.Helper()
+		for nodes := map[int]bool{}; len(nodes) < 3; {
+			select {
+			case n := <-news:
+				if n.State == want {
+					nodes[n.Node] = true
+				}
+			case <-ctx.Done():
+				t.Fatalf("of three nodes only %v learned that the target is %q", nodes, want)
+			}
+		}
+	}
+	one := []target.Target{at80("10.0.0.1")}
+	if err := client.RegisterTargets(t.Context(), arn, one); err != nil {
+		t.Fatal(err)
+	}
+	untilAll(target.Healthy)
+	if err := client.DeregisterTargets(t.Context(), arn, one); err != nil {
+		t.Fatal(err)
+	}
+	untilAll("")
+}
+
 func TestWithoutADataPlaneThereIsNoTraffic(t *testing.T) {
 	sim, _, _ := started(t, Options{})
 	for _, path := range []string{"/loadbalancers", "/traffic", "/traffic/counts"} {
