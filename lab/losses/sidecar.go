@@ -67,7 +67,6 @@ func (s *stage) sidecar() corev1.Container {
 		Ports: []corev1.ContainerPort{{Name: "tgc", ContainerPort: sidecarPort}},
 		// A rollout waits until load balancers find the pod healthy.
 		ReadinessProbe: s.sidecarProbe("/in-service"),
-		LivenessProbe:  s.sidecarProbe("/healthz"),
 		VolumeMounts:   []corev1.VolumeMount{{Name: "tgc", MountPath: "/state"}},
 	}
 }
