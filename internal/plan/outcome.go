@@ -45,9 +45,9 @@ func (f Failure) String() string {
 
 // remedies say what the user can do about a call that failed.
 var remedies = map[target.Reason]string{
-	target.AccessDenied:        "allow the action on this target group in the controller's IAM policy",
-	target.CredentialsInvalid:  "check the controller's AWS credentials, its ServiceAccount's role and the clock",
-	target.TargetGroupNotFound: "create the target group, or correct the binding",
+	target.AccessDenied:        "allow the action on this target group in the IAM policy of that user or role",
+	target.CredentialsInvalid:  "check the AWS credentials of the pod, its ServiceAccount's role and the clock",
+	target.TargetGroupNotFound: "create the target group, or correct its ARN or name",
 	target.Throttled:           "the account's API budget is spent; the call is repeated by itself",
 	target.Unreachable:         "check the network, the region and the endpoint; the call is repeated by itself",
 	target.AWSUnavailable:      "the call is repeated by itself",

@@ -389,7 +389,7 @@ func TestFailureSaysWhatToDo(t *testing.T) {
 		},
 		{
 			Failure{Op: "DescribeTargetHealth", Reason: target.AccessDenied, Message: "no"},
-			"DescribeTargetHealth failed: no: allow the action on this target group in the controller's IAM policy",
+			"DescribeTargetHealth failed: no: allow the action on this target group in the IAM policy of that user or role",
 		},
 	} {
 		if got := c.failure.String(); got != c.want {

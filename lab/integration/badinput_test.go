@@ -49,11 +49,11 @@ func TestBadInputOfABinding(t *testing.T) {
 	}{
 		"unknown ARN": {
 			change: func(b *v1beta1.TargetGroupBinding) { b.Spec.TargetGroupARN = missing },
-			want:   complaint{target.TargetGroupNotFound, []string{"target group " + missing, "not found", "create the target group, or correct the binding"}},
+			want:   complaint{target.TargetGroupNotFound, []string{"target group " + missing, "not found", "create the target group, or correct its ARN or name"}},
 		},
 		"unknown name": {
 			change: func(b *v1beta1.TargetGroupBinding) { b.Spec.TargetGroupARN, b.Spec.TargetGroupName = "", "missing" },
-			want:   complaint{target.TargetGroupNotFound, []string{"target group missing", "not found", "create the target group, or correct the binding"}},
+			want:   complaint{target.TargetGroupNotFound, []string{"target group missing", "not found", "create the target group, or correct its ARN or name"}},
 		},
 		"group of type instance": {
 			group: ofType(target.TypeInstance, "HTTP"),
@@ -127,12 +127,12 @@ func TestBadCredentials(t *testing.T) {
 				s.Credentials = []elbsim.Credential{{AccessKey: "lab", ExpiredTokens: []string{"old"}}}
 			},
 			env:   []string{"AWS_SESSION_TOKEN=old"},
-			want:  complaint{target.CredentialsInvalid, []string{"token included in the request is expired", "check the controller's AWS credentials"}},
+			want:  complaint{target.CredentialsInvalid, []string{"token included in the request is expired", "check the AWS credentials of the pod"}},
 			mends: true,
 		},
 		"unknown access key": {
 			settings: func(s *elbsim.Settings) { s.Credentials = []elbsim.Credential{{AccessKey: "other"}} },
-			want:     complaint{target.CredentialsInvalid, []string{"security token included in the request is invalid", "check the controller's AWS credentials"}},
+			want:     complaint{target.CredentialsInvalid, []string{"security token included in the request is invalid", "check the AWS credentials of the pod"}},
 			mends:    true,
 		},
 		"none at all": {

@@ -227,7 +227,7 @@ func TestBehaviour18_DeletedGroupComesBackByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := e.condition("lost", v1beta1.ConditionReady, metav1.ConditionFalse, target.TargetGroupNotFound)
-	e.contains(c.Message, "create the target group, or correct the binding")
+	e.contains(c.Message, "create the target group, or correct its ARN or name")
 	e.event("lost", string(target.TargetGroupNotFound), "create the target group")
 	e.scale(web, 3)
 	e.inStep(other, "web", 3)

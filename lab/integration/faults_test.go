@@ -119,7 +119,7 @@ func TestBehaviour41_DeniedGroupDoesNotHurtOthers(t *testing.T) {
 	e.binding("fine", "web", fine)
 	p := e.controller()
 	c := e.condition("denied", v1beta1.ConditionReady, metav1.ConditionFalse, target.AccessDenied)
-	e.contains(c.Message, "RegisterTargets of 1 target failed", "is not authorized to perform", "allow the action on this target group in the controller's IAM policy")
+	e.contains(c.Message, "RegisterTargets of 1 target failed", "is not authorized to perform", "allow the action on this target group in the IAM policy of that user or role")
 	e.event("denied", string(target.AccessDenied), "IAM policy")
 	e.metric(p, "tgc_aws_calls_total{", `outcome="AccessDenied"`)
 	e.inStep(fine, "web", 1)
