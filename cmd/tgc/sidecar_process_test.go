@@ -29,10 +29,13 @@ type simulated struct {
 	t *testing.T
 }
 
-func simulate(t *testing.T) simulated {
+func simulate(t *testing.T, change ...func(*elbsim.Settings)) simulated {
 	t.Helper()
 	settings := elbsim.DefaultSettings()
 	settings.ALBRegistration = 0
+	for _, c := range change {
+		c(&settings)
+	}
 	sim, err := elbsim.Start(elbsim.Options{
 		Settings: &settings, Check: elbsim.AlwaysPass,
 		Seed: elbsim.Seed{Groups: []elbsim.SeedGroup{{
@@ -64,12 +67,19 @@ type process struct {
 	told chan struct{}
 }
 
-// sidecarOf starts a sidecar of the pod 10.1.1.1, with a short hold. It takes seconds to
-// come into service, in which the tests that call Parallel after this start theirs.
+// sidecarOf starts a sidecar of the pod 10.1.1.1 in the group web, with a short hold. It
+// takes seconds to come into service, in which the tests that call Parallel after this
+// start theirs.
 func (s simulated) sidecarOf(program string, args ...string) *process {
 	s.t.Helper()
+	return s.sidecar(program, slices.Concat([]string{"-target-group-name=web", "--hold", "500ms"}, args)...)
+}
+
+// sidecar starts a sidecar of the pod 10.1.1.1.
+func (s simulated) sidecar(program string, args ...string) *process {
+	s.t.Helper()
 	args = slices.Concat([]string{
-		"sidecar", "-target-group-name=web", "-target-id", "10.1.1.1", "--region", elbsim.DefaultRegion, "--hold", "500ms",
+		"sidecar", "-target-id", "10.1.1.1", "--region", elbsim.DefaultRegion,
 		"--bind-address", "127.0.0.1:0", "--log-format", "text",
 	}, args)
 	p := &process{t: s.t, command: exec.Command(program, args...), ended: make(chan error, 1), told: make(chan struct{})} //nolint:noctx // because tests end it by signals
