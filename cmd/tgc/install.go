@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,11 +28,7 @@ func installCommand() *cobra.Command {
 		Hidden: true,
 		Args:   cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			self, err := os.Executable()
-			if err != nil {
-				return fmt.Errorf("find this program: %w", err)
-			}
-			return install(args[0], filepath.Join(filepath.Dir(self), waitProgram), pod)
+			return installHook(args[0], pod)
 		},
 	}
 	flags := command.Flags()
@@ -45,9 +42,18 @@ func installCommand() *cobra.Command {
 	return command
 }
 
+// installHook installs the program that lies beside this one.
+func installHook(folder string, pod drain.Pod) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	return install(folder, filepath.Join(filepath.Dir(self), waitProgram), pod)
+}
+
 // install copies the program to folder/tgc, and beside it what it has to know. Any
-// user may run the copy. An init container may run again: what is there is replaced
-// as a whole.
+// user may run the copy. What is there is replaced as a whole, since a container may run
+// again, and while a hook waits.
 func install(folder, program string, pod drain.Pod) error {
 	if err := pod.Check(); err != nil {
 		return err
@@ -56,22 +62,27 @@ func install(folder, program string, pod drain.Pod) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(folder, drain.PodFile), known, 0o644); err != nil { //nolint:gosec // because every user of the pod's containers reads it, and it holds no secret
-		return err
-	}
 	from, err := os.Open(program) //nolint:gosec // because it is this program itself
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	unfinished := filepath.Join(folder, ".tgc")
-	to, err := os.OpenFile(unfinished, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755) //nolint:gosec // because every user of the pod's containers runs it
+	if err := replace(filepath.Join(folder, drain.PodFile), bytes.NewReader(known), 0o644); err != nil {
+		return err
+	}
+	return replace(filepath.Join(folder, "tgc"), from, 0o755)
+}
+
+// replace makes a file hold what is read, for every user of the pod's containers.
+func replace(path string, from io.Reader, mode os.FileMode) error {
+	unfinished := path + ".new"
+	to, err := os.OpenFile(unfinished, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, mode) //nolint:gosec // because the folder is one that was asked for
 	if err != nil {
 		return err
 	}
 	_, err = io.Copy(to, from)
 	if err := errors.Join(err, to.Close()); err != nil {
-		return fmt.Errorf("copy %s: %w", program, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(unfinished, filepath.Join(folder, "tgc"))
+	return os.Rename(unfinished, path)
 }

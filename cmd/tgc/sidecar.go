@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,8 +26,9 @@ const sidecarExample = `  # Register the pod (POD_IP from the downward API) in a
   tgc sidecar --target-group-arn arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef \
     --target-group-name internal-web --port 8443 --grace-period 120s --shutdown-period 10s
 
-  # The preStop hook of the application's container then is
-  #   httpGet: {port: 9480, path: /drain}
+  # With a volume of the pod at /tgc, which the application's container mounts too, its
+  # preStop hook is exec: {command: [/tgc/tgc, wait]}
+  tgc sidecar --target-group-name web --grace-period 120s --state-dir /tgc --hook-dir /tgc
 
   # As for the earlier sidecar, whose commands were run by a shell.
   tgc sidecar -target-group-name web -target-id 10.1.2.3 -wait-in-service-timeout 2m \
@@ -36,7 +38,8 @@ const sidecarLong = `Register this pod in target groups, and deregister it befor
 the application that needs no rights in Kubernetes, and in AWS those to register, deregister and describe targets.
 
 It serves /healthz, /in-service, /metrics and /drain. A preStop hook of the other containers calls /drain, which
-deregisters the pod and answers when no load balancer sends requests any more. SIGTERM does the same and ends the
+deregisters the pod and answers when no load balancer sends requests any more. The program that --hook-dir puts into a
+volume does that, and holds even if this program crashes meanwhile. SIGTERM does the same as /drain and ends the
 program after it.
 
 Exit codes: 0 told to end, and left in order; 1 a failure; 2 a wrong command line or setting; 3 told to end, and
@@ -80,6 +83,11 @@ func runSidecar(ctx context.Context, flags config.Sidecar) error {
 	if len(flags.TargetGroupNames) > 0 && settings.Region == "" {
 		if settings.Region, err = awselb.Region(ctx); err != nil {
 			return err
+		}
+	}
+	if flags.HookDir != "" {
+		if err := installHook(flags.HookDir, settings.Hook()); err != nil {
+			return fmt.Errorf("--hook-dir %s: want a directory that can be written to, such as an emptyDir volume: %w", flags.HookDir, err)
 		}
 	}
 	registry := prometheus.NewRegistry()

@@ -49,6 +49,7 @@ type Sidecar struct {
 	BindAddress string
 	DrainToken  string
 	StateDir    string
+	HookDir     string
 	Logs
 }
 
@@ -94,6 +95,7 @@ func (s *Sidecar) AddFlags(set *pflag.FlagSet) {
 	set.StringVar(&s.BindAddress, "bind-address", ":9480", "address of /healthz, /in-service, /drain and /metrics; 0 serves none")
 	set.StringVar(&s.DrainToken, "drain-token", "", "token that callers of /drain must send, as \"Authorization: Bearer TOKEN\" (default: anybody who reaches the address may call)")
 	set.StringVar(&s.StateDir, "state-dir", "", "directory, on an emptyDir volume, that keeps a drain from being forgotten when the container is restarted")
+	set.StringVar(&s.HookDir, "hook-dir", "", "directory, on an emptyDir volume that the other containers mount too, to put the program of their preStop hook into: DIR/tgc wait")
 	s.Logs.addFlags(set)
 	addAliases(set, map[string]string{
 		"pre-register-command-timeout":    "pre-register-timeout",
@@ -144,6 +146,7 @@ func (s *Sidecar) Check() error {
 		unless(s.ExternalID == "" || s.RoleARN != "", "--assume-role-external-id %q needs --assume-role-arn, the role whose trust policy asks for it", s.ExternalID),
 		unless(s.Port >= 0 && s.Port <= 65535, "--port %d: want 1 to 65535, or 0 for that of the target group", s.Port),
 		unless(isAddress(s.BindAddress), "--bind-address %q: want host:port, :port, or 0 for none", s.BindAddress),
+		unless(s.HookDir == "" || s.BindAddress != "0", "--hook-dir %q needs --bind-address, where the hook asks", s.HookDir),
 	)
 }
 

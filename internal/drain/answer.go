@@ -7,7 +7,8 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
-// Path is where the controller answers pods that ask how far their leaving is:
+// Path is where the controller, or a sidecar, answers pods that ask how far their leaving
+// is:
 //
 //	GET /drain?namespace=shop&name=web-0&uid=0c6f...&known=Registered//95
 //

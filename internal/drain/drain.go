@@ -125,21 +125,26 @@ const PodFile = "pod.json"
 
 // Pod is what the program needs to know about the pod that it holds.
 type Pod struct {
-	Namespace string `json:"namespace"`
-	Name      string `json:"name"`
-	UID       string `json:"uid"`
+	// Namespace, Name and UID tell the controller which pod asks. A sidecar needs none
+	// of them: it answers for its own pod.
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	UID       string `json:"uid,omitempty"`
 	// The times, as Times has them, in seconds.
 	HoldSeconds     int `json:"holdSeconds"`
 	LateSeconds     int `json:"lateSeconds"`
 	ShutdownSeconds int `json:"shutdownSeconds"`
-	// Endpoint is where the controller answers, as host:port, several with commas; a
-	// host may stand for several addresses. Empty if nobody is to be asked.
+	// Endpoint is where the controller or the sidecar answers, as host:port, several with
+	// commas; a host may stand for several addresses. Empty if nobody is to be asked.
 	Endpoint string `json:"endpoint,omitempty"`
+	// Token is the bearer token that a sidecar may want of who asks.
+	Token string `json:"token,omitempty"`
 }
 
 // Check tells what is missing.
 func (p Pod) Check() error {
-	if p.Namespace == "" || p.Name == "" || p.UID == "" {
+	named := p.Namespace != "" || p.Name != "" || p.UID != ""
+	if named && (p.Namespace == "" || p.Name == "" || p.UID == "") {
 		return fmt.Errorf("the namespace, name or UID of the pod is missing: have %q, %q, %q", p.Namespace, p.Name, p.UID)
 	}
 	if min(p.HoldSeconds, p.LateSeconds, p.ShutdownSeconds) < 0 {

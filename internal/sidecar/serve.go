@@ -3,12 +3,15 @@ package sidecar
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 )
 
 const (
@@ -72,7 +75,8 @@ func (s *Sidecar) answerInService(w http.ResponseWriter, _ *http.Request) {
 }
 
 // answerDrain makes the pod leave, and answers when it may stop. A caller that goes
-// away changes nothing.
+// away changes nothing. The hook that was installed in the pod asks as it would ask the
+// controller, again and again, so that it outlasts this process.
 func (s *Sidecar) answerDrain(w http.ResponseWriter, r *http.Request) {
 	if !s.mayDrain(r) {
 		w.Header().Set("WWW-Authenticate", "Bearer")
@@ -80,6 +84,10 @@ func (s *Sidecar) answerDrain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	over := s.Leave("asked to by " + r.RemoteAddr)
+	if r.URL.Query().Has(drain.ParamUID) {
+		answerHook(w, r, over)
+		return
+	}
 	select {
 	case <-over:
 		s.mu.Lock()
@@ -87,6 +95,24 @@ func (s *Sidecar) answerDrain(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, s.stay.state)
 	case <-r.Context().Done():
 	}
+}
+
+// answerHook answers whether the pod may stop: at once if the hook does not know yet that
+// it may not, else when it may, or after a while.
+func answerHook(w http.ResponseWriter, r *http.Request, over <-chan struct{}) {
+	answer := drain.Answer{State: drain.StillRegistered}
+	patience := drain.LongPoll
+	if r.URL.Query().Get(drain.ParamKnown) != answer.Known() {
+		patience = 0
+	}
+	select {
+	case <-over:
+		answer.State = drain.NotRegistered
+	case <-time.After(patience):
+	case <-r.Context().Done():
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer) // who has gone needs no answer
 }
 
 func (s *Sidecar) mayDrain(r *http.Request) bool {

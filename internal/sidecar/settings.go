@@ -17,10 +17,13 @@
 package sidecar
 
 import (
+	"math"
+	"net"
 	"net/netip"
 	"net/url"
 	"time"
 
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/drain"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
@@ -77,4 +80,26 @@ type Command struct {
 	Timeout time.Duration
 	// Fatal: the sidecar ends if the command fails.
 	Fatal bool
+}
+
+// Hook is what the program has to know that is the preStop hook of the other containers:
+// where this sidecar answers, and for how long to wait if it does not.
+func (s *Settings) Hook() drain.Pod {
+	return drain.Pod{
+		LateSeconds:     int(max(0, s.Grace-s.Shutdown-drain.Margin) / time.Second),
+		ShutdownSeconds: int(math.Ceil(s.Shutdown.Seconds())),
+		Endpoint:        s.withinPod(), Token: s.DrainToken,
+	}
+}
+
+// withinPod is where other containers of the pod reach the endpoints.
+func (s *Settings) withinPod() string {
+	host, port, err := net.SplitHostPort(s.Bind)
+	if err != nil {
+		return ""
+	}
+	if addr, err := netip.ParseAddr(host); host == "" || err == nil && addr.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }

@@ -29,7 +29,7 @@ const (
 	maxAnswer = 4 << 10
 )
 
-// Asker asks the replicas of the controller, any of which can answer.
+// Asker asks the replicas of the controller, any of which can answer, or the pod's sidecar.
 type Asker struct {
 	// Lookup finds the addresses of a host.
 	Lookup func(ctx context.Context, host string) ([]string, error)
@@ -118,6 +118,9 @@ func question(ctx context.Context, client *http.Client, address string, pod drai
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, where.String(), nil)
 	if err != nil {
 		return drain.Answer{}, err
+	}
+	if pod.Token != "" {
+		request.Header.Set("Authorization", "Bearer "+pod.Token)
 	}
 	response, err := client.Do(request)
 	if err != nil {

@@ -18,16 +18,15 @@ import (
 type Options struct {
 	// Output receives a line for each change of what is waited for.
 	Output io.Writer
-	// Asker asks the controller; nil for nobody.
+	// Asker asks the controller or the sidecar; nil for nobody.
 	Asker *Asker
 }
 
-// Wait returns when the container may stop: when the controller says that every
-// target group let go of the pod long enough ago, or that the pod stays and only its
-// container ends, and at the latest when the grace period leaves no more than the
-// application needs. It counts from the moment it is called, which is when the
-// kubelet begins to count. While the controller does not answer, the pod is taken to
-// leave, and is held.
+// Wait returns when the container may stop: when it is answered that every target group
+// let go of the pod long enough ago, or that the pod stays and only its container ends,
+// and at the latest when the grace period leaves no more than the application needs. It
+// counts from the moment it is called, which is when the kubelet begins to count. While
+// nobody answers, the pod is taken to leave, and is held.
 //
 // It returns early when ctx ends.
 func Wait(ctx context.Context, pod drain.Pod, options Options) {
@@ -83,7 +82,7 @@ func (w *waiter) tell(v drain.Verdict) {
 	case v.Left == 0:
 		w.say("no load balancer sends requests any more: stopping")
 	case v.Stage == drain.Asking:
-		w.say("waiting to hear from the controller, for %s at most", deadline)
+		w.say("waiting for an answer, for %s at most", deadline)
 	case v.Stage == drain.Registered && w.reason != "":
 		w.say("still registered (%s), serving on for %s at most", w.reason, deadline)
 	case v.Stage == drain.Registered:
