@@ -71,7 +71,9 @@ func TestScenarios(t *testing.T) {
 			profile = "NLB" // whose connections stay with their pod
 		}
 		for _, strategy := range []string{"none", "hold"} {
-			cases = append(cases, caseOf(t, strategy, scenario.Name, profile, "normal"))
+			if c := caseOf(t, strategy, scenario.Name, profile, "normal"); c.Shows() {
+				cases = append(cases, c)
+			}
 		}
 	}
 	for _, strategy := range []string{"sleep", "hold"} {
@@ -177,6 +179,37 @@ func TestSidecarThroughARollingUpdate(t *testing.T) {
 	}
 }
 
+// A sidecar that is killed amid the drain of its pod is not restarted, and nothing is lost
+// for all that; with a hook that ends with its connection something is.
+func TestSidecarsAreKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a control plane")
+	}
+	for name, realNodes := range map[string]bool{"loopback nodes": false, "real nodes": true} {
+		t.Run(name, func(t *testing.T) {
+			if realNodes && unsupported != nil {
+				t.Skip(unsupported)
+			}
+			var cases []Case
+			for _, strategy := range []string{"sidecar-native", "sidecar-container", "sidecar-httpget"} {
+				c := caseOf(t, strategy, "sidecar-crash", "ALB", "normal")
+				c.Scenario.Replicas = 2
+				cases = append(cases, c)
+			}
+			reports, err := Run(t.Context(), cases, Options{RealNodes: realNodes, Parallel: 3, Progress: t.Output()})
+			if err != nil {
+				t.Error(err)
+			}
+			if len(reports) < len(cases) {
+				t.Fatalf("%d reports on %d cases", len(reports), len(cases))
+			}
+			for i := range reports {
+				checkReport(t, cases[i], reports[i])
+			}
+		})
+	}
+}
+
 func TestShows(t *testing.T) {
 	for _, test := range []struct {
 		strategy, scenario, lateness string
@@ -189,6 +222,8 @@ func TestShows(t *testing.T) {
 		{"sidecar-native", "rolling-update", "60s", true},
 		{"sidecar-native", "new-leader", "normal", false},
 		{"sidecar-container", "restart-storm", "normal", false},
+		{"sidecar-container", "sidecar-crash", "normal", true},
+		{"hold", "sidecar-crash", "normal", false},
 	} {
 		if got := caseOf(t, test.strategy, test.scenario, "ALB", test.lateness).Shows(); got != test.want {
 			t.Errorf("%s, %s, %s: got %t", test.strategy, test.scenario, test.lateness, got)
@@ -215,6 +250,8 @@ func TestClaims(t *testing.T) {
 		{"single-eviction", "plain-sleep", Anything, Anything, Anything},
 		{"single-eviction", "hold", Nothing, Nothing, Nothing},
 		{"restart-storm", "none", Anything, Anything, Anything},
+		{"sidecar-crash", "sidecar-native", Nothing, Nothing, Nothing},
+		{"sidecar-crash", "sidecar-httpget", Something, Something, Something},
 	} {
 		for lateness, want := range map[string]Claim{"normal": test.normal, "2s": test.two, "60s": test.sixty} {
 			if got := caseOf(t, test.strategy, test.scenario, "ALB", lateness).Claim(); got != want {

@@ -43,6 +43,8 @@ type Scenario struct {
 	StartsIn time.Duration
 	// Probed: the pods have a liveness probe.
 	Probed bool
+	// Crashes: the sidecars of pods that leave are killed.
+	Crashes bool
 	// traffic is what is sent.
 	traffic func(Profile, float64) Traffic
 	// furnish makes more objects. May be nil.
@@ -105,6 +107,11 @@ func Scenarios() []Scenario {
 		{
 			Name: "two-groups", About: "a rolling update of pods that two target groups hold, behind two load balancers",
 			Replicas: 4, Surge: one, Groups: 2, act: rollingUpdate,
+		},
+		{
+			Name: "sidecar-crash", About: "a rolling update in which each sidecar is killed as soon as it has deregistered its pod",
+			Replicas: 4, Surge: one, Crashes: true, act: crashSidecars,
+			Claims: map[string]Claim{"sidecar-httpget": Something},
 		},
 		{
 			Name: "restart-storm", About: "every container is restarted by its liveness probe, one after the other; no pod ends",

@@ -21,7 +21,7 @@ const bindVariable = "LAB_BIND"
 func withNativeSidecar(pod *corev1.PodSpec, s *stage) {
 	c := s.sidecar()
 	always := corev1.ContainerRestartPolicyAlways
-	c.RestartPolicy = &always
+	c.RestartPolicy, c.StartupProbe = &always, s.sidecarProbe("/healthz")
 	pod.InitContainers = append(pod.InitContainers, c)
 	s.leaveBySidecar(pod)
 }
@@ -32,6 +32,18 @@ func withSidecarContainer(pod *corev1.PodSpec, s *stage) {
 	s.leaveBySidecar(pod)
 }
 
+// withHTTPHook gives a pod a native sidecar that the hook asks without a program.
+func withHTTPHook(pod *corev1.PodSpec, s *stage) {
+	withNativeSidecar(pod, s)
+	pod.Containers[0].Lifecycle.PreStop = &corev1.LifecycleHandler{
+		HTTPGet: &corev1.HTTPGetAction{Path: "/drain", Port: intstr.FromInt32(sidecarPort)},
+	}
+}
+
+// shared is where the containers of a pod find what they share: what the sidecar knows,
+// and the program of the hook.
+const shared = "/tgc"
+
 // leaveBySidecar lets the first container stop when the sidecar says so.
 func (s *stage) leaveBySidecar(pod *corev1.PodSpec) {
 	grace := s.sidecarGrace()
@@ -39,8 +51,10 @@ func (s *stage) leaveBySidecar(pod *corev1.PodSpec) {
 	pod.Volumes = append(pod.Volumes, corev1.Volume{
 		Name: "tgc", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 	})
-	pod.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
-		HTTPGet: &corev1.HTTPGetAction{Path: "/drain", Port: intstr.FromInt32(sidecarPort)},
+	web := &pod.Containers[0]
+	web.VolumeMounts = append(web.VolumeMounts, corev1.VolumeMount{Name: "tgc", MountPath: shared, ReadOnly: true})
+	web.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{
+		Exec: &corev1.ExecAction{Command: []string{shared + "/tgc", "wait"}},
 	}}
 }
 
@@ -57,7 +71,7 @@ func (s *stage) sidecar() corev1.Container {
 		fmt.Sprintf("--bind-address=$(%s):%d", bindVariable, sidecarPort),
 		fmt.Sprintf("--grace-period=%ds", s.sidecarGrace()), fmt.Sprintf("--shutdown-period=%ds", s.timing.Shutdown),
 		fmt.Sprintf("--hold=%ds", s.timing.Hold),
-		"--state-dir", "/state", // in two words, so that loopback nodes find the volume
+		"--state-dir", shared, "--hook-dir", shared, // in words of their own, so that loopback nodes find the volume
 	}
 	for _, group := range s.groups {
 		args = append(args, "--target-group-arn="+group.String())
@@ -67,7 +81,7 @@ func (s *stage) sidecar() corev1.Container {
 		Ports: []corev1.ContainerPort{{Name: "tgc", ContainerPort: sidecarPort}},
 		// A rollout waits until load balancers find the pod healthy.
 		ReadinessProbe: s.sidecarProbe("/in-service"),
-		VolumeMounts:   []corev1.VolumeMount{{Name: "tgc", MountPath: "/state"}},
+		VolumeMounts:   []corev1.VolumeMount{{Name: "tgc", MountPath: shared}},
 	}
 }
 

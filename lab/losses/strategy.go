@@ -61,6 +61,10 @@ func Strategies() []Strategy {
 			Name: "sidecar-container", About: "tgc sidecar as a plain container, and no controller",
 			Covers: math.MaxInt64, selfRegistered: true, equip: withSidecarContainer,
 		},
+		{
+			Name: "sidecar-httpget", About: "as sidecar-native, but with an httpGet hook instead of the program",
+			Covers: math.MaxInt64, selfRegistered: true, equip: withHTTPHook,
+		},
 	}
 }
 
@@ -87,12 +91,14 @@ const (
 )
 
 // Shows tells whether the case can show anything: not if nothing is deregistered that
-// could be late, and not if its scenario befalls the controller and there is none. A
-// sidecar cannot tell the restart of a container from the end of its pod, and drains.
+// could be late, and not if its scenario befalls the controller, or sidecars, and there is
+// none. A sidecar cannot tell the restart of a container from the end of its pod, and
+// drains.
 func (c Case) Shows() bool {
 	late := c.Scenario.Punctual && c.Lateness.Of > 0
 	alone := c.Strategy.selfRegistered && (c.Scenario.Controllers > 0 || c.Scenario.Probed)
-	return !late && !alone
+	controlled := !c.Strategy.selfRegistered && c.Scenario.Crashes
+	return !late && !alone && !controlled
 }
 
 // farTooLate is how much later than a strategy covers a deregistration has to be for

@@ -203,7 +203,7 @@ func (f lossesFlags) cases() ([]losses.Case, error) {
 	}
 	cases = slices.DeleteFunc(cases, func(c losses.Case) bool { return !c.Shows() })
 	if len(cases) == 0 {
-		return nil, fmt.Errorf("--scenario %s with --strategy %s and --lateness %s shows nothing: restart-storm deregisters nothing that could be late, and it and new-leader need a controller",
+		return nil, fmt.Errorf("--scenario %s with --strategy %s and --lateness %s shows nothing: restart-storm deregisters nothing that could be late, it and new-leader need a controller, and sidecar-crash a sidecar",
 			strings.Join(f.scenarios, ","), strings.Join(f.strategies, ","), strings.Join(f.latenesses, ","))
 	}
 	return cases, nil
