@@ -103,7 +103,7 @@ func groupsOf(t *testing.T, pid int) []string {
 }
 
 // patience is only for tests that would hang otherwise.
-const patience = 2 * time.Minute
+const patience = 5 * time.Minute
 
 // eventually waits until a condition holds, and fails with its last error.
 func eventually(t testing.TB, what string, holds func() error) {
