@@ -22,6 +22,7 @@ func withNativeSidecar(pod *corev1.PodSpec, s *stage) {
 	c := s.sidecar()
 	always := corev1.ContainerRestartPolicyAlways
 	c.RestartPolicy, c.StartupProbe = &always, s.sidecarProbe("/healthz")
+	c.StartupProbe.FailureThreshold = 60
 	pod.InitContainers = append(pod.InitContainers, c)
 	s.leaveBySidecar(pod)
 }
