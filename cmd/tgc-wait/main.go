@@ -1,7 +1,8 @@
 // Command tgc-wait is the preStop hook of pods with the drain mode Hold, which
 // `tgc install` puts into them under the name tgc, and of pods with `tgc sidecar
-// --hook-dir`: `tgc wait` and, after "--", the hook that was there before. It is a program of its own because it runs within the
-// memory limits of other people's containers.
+// --hook-dir`: `tgc wait` and, after "--", the hook that was there before. It is a
+// program of its own because it runs within the memory limits of other people's
+// containers.
 package main
 
 import (
