@@ -26,9 +26,9 @@ const sidecarExample = `  # Register the pod (POD_IP from the downward API) in a
   tgc sidecar --target-group-arn arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef \
     --target-group-name internal-web --port 8443 --grace-period 120s --shutdown-period 10s
 
-  # With a volume of the pod at /tgc, which the application's container mounts too, its
-  # preStop hook is exec: {command: [/tgc/tgc, wait]}
-  tgc sidecar --target-group-name web --grace-period 120s --state-dir /tgc --hook-dir /tgc
+  # With a volume of the pod at /hook, which the application's container mounts too, its
+  # preStop hook is exec: {command: [/hook/tgc, wait]}
+  tgc sidecar --target-group-name web --grace-period 120s --state-dir /hook --hook-dir /hook
 
   # As for the earlier sidecar, whose commands were run by a shell.
   tgc sidecar -target-group-name web -target-id 10.1.2.3 -wait-in-service-timeout 2m \

@@ -49,7 +49,7 @@ func TestSidecarCheck(t *testing.T) {
 		{fine + "--hold -1s --start-spread -1s --grace-period 0s", []string{"--hold -1s", "--start-spread -1s", "--grace-period 0s"}},
 		{fine + "--post-register-timeout 0s", []string{"--post-register-timeout 0s: want more than 0"}},
 		{fine + "--fail-on everything", []string{`--fail-on "everything": want one of pre-register`}},
-		{fine + "--hook-dir /tgc --bind-address 0", []string{`--hook-dir "/tgc" needs --bind-address`}},
+		{fine + "--hook-dir /hook --bind-address 0", []string{`--hook-dir "/hook" needs --bind-address`}},
 		{fine + "--bind-address 9480 --log-level loud", []string{`--bind-address "9480"`, `--log-level "loud"`}},
 	} {
 		s := parseSidecar(t, strings.Fields(test.arguments)...)

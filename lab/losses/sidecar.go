@@ -43,7 +43,7 @@ func withHTTPHook(pod *corev1.PodSpec, s *stage) {
 
 // shared is where the containers of a pod find what they share: what the sidecar knows,
 // and the program of the hook.
-const shared = "/tgc"
+const shared = "/hook"
 
 // leaveBySidecar lets the first container stop when the sidecar says so.
 func (s *stage) leaveBySidecar(pod *corev1.PodSpec) {
