@@ -148,9 +148,9 @@ func TestRollingUpdateOnRealNodes(t *testing.T) {
 	}
 }
 
-// Pods that register themselves by the sidecar, in either form, lose nothing, though
-// there is neither a controller nor a binding.
-func TestSidecarThroughARollingUpdate(t *testing.T) {
+// bySidecar runs a scenario on loopback and on real nodes with two pods that register
+// themselves, in either form of the sidecar, and checks what comes of it.
+func bySidecar(t *testing.T, scenario string, check func(*testing.T, Case, Report)) {
 	if testing.Short() {
 		t.Skip("starts a control plane")
 	}
@@ -161,38 +161,7 @@ func TestSidecarThroughARollingUpdate(t *testing.T) {
 			}
 			var cases []Case
 			for _, strategy := range []string{"sidecar-native", "sidecar-container"} {
-				c := caseOf(t, strategy, "rolling-update", "ALB", "normal")
-				c.Scenario.Replicas = 2
-				cases = append(cases, c)
-			}
-			reports, err := Run(t.Context(), cases, Options{RealNodes: realNodes, Parallel: 2, Progress: t.Output()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := range cases {
-				checkReport(t, cases[i], reports[i])
-				if reports[i].LeastHealthy() < int(cases[i].Scenario.Replicas) {
-					t.Errorf("%s: a pod was told to end while %d were healthy", reports[i].Strategy, reports[i].LeastHealthy())
-				}
-			}
-		})
-	}
-}
-
-// A sidecar that is killed amid the drain of its pod is not restarted, and nothing is lost
-// for all that.
-func TestSidecarsAreKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts a control plane")
-	}
-	for name, realNodes := range map[string]bool{"loopback nodes": false, "real nodes": true} {
-		t.Run(name, func(t *testing.T) {
-			if realNodes && unsupported != nil {
-				t.Skip(unsupported)
-			}
-			var cases []Case
-			for _, strategy := range []string{"sidecar-native", "sidecar-container"} {
-				c := caseOf(t, strategy, "sidecar-crash", "ALB", "normal")
+				c := caseOf(t, strategy, scenario, "ALB", "normal")
 				c.Scenario.Replicas = 2
 				cases = append(cases, c)
 			}
@@ -204,11 +173,26 @@ func TestSidecarsAreKilled(t *testing.T) {
 				t.Fatalf("%d reports on %d cases", len(reports), len(cases))
 			}
 			for i := range reports {
-				checkReport(t, cases[i], reports[i])
+				check(t, cases[i], reports[i])
 			}
 		})
 	}
 }
+
+// Pods that register themselves by the sidecar, in either form, lose nothing, though
+// there is neither a controller nor a binding.
+func TestSidecarThroughARollingUpdate(t *testing.T) {
+	bySidecar(t, "rolling-update", func(t *testing.T, c Case, r Report) {
+		checkReport(t, c, r)
+		if r.LeastHealthy() < int(c.Scenario.Replicas) {
+			t.Errorf("%s: a pod was told to end while %d were healthy", r.Strategy, r.LeastHealthy())
+		}
+	})
+}
+
+// A sidecar that is killed amid the drain of its pod is not restarted, and nothing is lost
+// for all that.
+func TestSidecarsAreKilled(t *testing.T) { bySidecar(t, "sidecar-crash", checkReport) }
 
 func TestShows(t *testing.T) {
 	for _, test := range []struct {
