@@ -108,7 +108,9 @@ func TestHookOutlastsTheSidecar(t *testing.T) {
 	hook := h.stop("--", "/bin/ls", released)
 	first.says("Deregistered:")
 	first.signal(syscall.SIGKILL)
-	<-first.ended
+	if err := <-first.ended; err == nil {
+		t.Error("the sidecar was not killed")
+	}
 	again := h.start("--grace-period", (2 * never).String(), "--drain-token", "secret", "--post-deregister-command", "/bin/touch "+released)
 	if said := hook.ends(); !strings.HasSuffix(said, "\n"+released+"\n") {
 		t.Errorf("the hook said\n%s", said)
@@ -129,7 +131,9 @@ func TestHookHoldsWithoutTheSidecar(t *testing.T) {
 	hook := h.stop()
 	p.says("Deregistered:")
 	p.signal(syscall.SIGKILL)
-	<-p.ended
+	if err := <-p.ended; err == nil {
+		t.Error("the sidecar was not killed")
+	}
 	if said := hook.ends(); !strings.Contains(said, "the grace period is used up") {
 		t.Errorf("the hook said\n%s", said)
 	}

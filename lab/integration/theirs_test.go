@@ -2,7 +2,7 @@ package integration
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -47,7 +47,7 @@ func TestMigrationFromTheirTargetGroupBinding(t *testing.T) {
 	e.eventually("the finalizer is kept by a webhook that nobody answers", func() error {
 		err := shared.API.Patch(e.ctx, other.DeepCopy(), client.RawPatch(types.MergePatchType, patches[2]), client.DryRunAll)
 		if err == nil || !strings.Contains(err.Error(), "failed calling webhook") {
-			return fmt.Errorf("got %v, want a refusal", err)
+			return errors.Join(errors.New("want a refusal"), err)
 		}
 		return nil
 	})
