@@ -190,10 +190,6 @@ func TestSidecarThroughARollingUpdate(t *testing.T) {
 	})
 }
 
-// A sidecar that is killed amid the drain of its pod is not restarted, and nothing is lost
-// for all that.
-func TestSidecarsAreKilled(t *testing.T) { bySidecar(t, "sidecar-crash", checkReport) }
-
 func TestShows(t *testing.T) {
 	for _, test := range []struct {
 		strategy, scenario, lateness string
