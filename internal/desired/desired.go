@@ -71,7 +71,7 @@ type Wanted struct {
 func For(facts Facts) Wanted {
 	var wanted Wanted
 	var all []Candidate
-	successors, eldest := NoneComing, eldest(facts.Bindings)
+	successors, eldest := NoneComing, eldestOf(facts.Bindings)
 	wanted.Shared = eldest.Shared
 	for _, binding := range facts.Bindings {
 		candidates, problem := candidatesOf(binding, eldest, facts.Family)
@@ -114,10 +114,7 @@ func holdReason(problems []Problem) target.Reason {
 // candidatesOf decides about the endpoints of one binding, each by itself. The eldest
 // of the group's bindings says whether the group is shared.
 func candidatesOf(binding, eldest Binding, family target.Family) ([]Candidate, *Problem) {
-	problem := problemOf(binding)
-	if binding.Shared != eldest.Shared && !binding.ends() {
-		problem = conflict(binding, eldest)
-	}
+	problem := problemOf(binding, eldest)
 	switch {
 	case problem != nil && !binding.ends():
 		return nil, problem
@@ -133,12 +130,14 @@ func candidatesOf(binding, eldest Binding, family target.Family) ([]Candidate, *
 	return found, nil
 }
 
-// problemOf tells what is wrong with the Service or the port, if anything.
-func problemOf(binding Binding) *Problem {
-	if binding.Selection != nil {
-		return binding.Selection.problem(binding)
-	}
+// problemOf tells what is wrong with the binding beside the eldest one, with the Service
+// or with the port, if anything.
+func problemOf(binding, eldest Binding) *Problem {
 	switch service := binding.Service; {
+	case binding.Shared != eldest.Shared && !binding.ends():
+		return conflict(binding, eldest)
+	case binding.Selection != nil:
+		return binding.Selection.problem(binding)
 	case service.Existence == NeverSeen:
 		return &Problem{binding.ID, target.ServiceNotFound, fmt.Sprintf(
 			"Service %q does not exist: create it, or correct the binding's Service name; no target is deregistered meanwhile",

@@ -6,9 +6,9 @@ import (
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 )
 
-// eldest is the binding that was declared first of those that stay in the group, or of
+// eldestOf is the binding that was declared first of those that stay in the group, or of
 // all if none does; zero if there is none.
-func eldest(bindings []Binding) Binding {
+func eldestOf(bindings []Binding) Binding {
 	var first Binding
 	for i, binding := range bindings {
 		if i == 0 || binding.elder(first) {

@@ -168,7 +168,7 @@ func (m *mirror) registered(changes []plan.Change, now time.Time) {
 		m.accepted(change.Key, written{state: target.Initial, zone: change.Zone, at: now})
 		delete(m.left, change.Key)
 	}
-	m.ours = m.ours.Union(target.SetOf(keysOf(changes)...))
+	m.ours = m.ours.Union(plan.Keys(changes))
 	m.perCall[Register] = min(2*m.perCall[Register], MaxTargetsPerCall)
 }
 
@@ -178,7 +178,7 @@ func (m *mirror) deregistered(changes []plan.Change, now time.Time) {
 		m.accepted(change.Key, written{state: target.Draining, at: now})
 		m.left[change.Key] = now
 	}
-	m.ours = m.ours.Minus(target.SetOf(keysOf(changes)...))
+	m.ours = m.ours.Minus(plan.Keys(changes))
 	m.fullUntil = time.Time{}
 	m.perCall[Deregister] = min(2*m.perCall[Deregister], MaxTargetsPerCall)
 }
@@ -265,12 +265,8 @@ func names(message string, key target.Key) bool {
 // settle takes in which targets are ours after a plan was made: those that stay
 // are, and those that left the list are no more.
 func (m *mirror) settle(p plan.Plan) {
-	mine := target.SetOf(keysOf(p.Stay)...).Union(m.unseen(p))
-	for _, changes := range [][]plan.Change{p.Register, p.Announce, p.Deregister, p.Held} {
-		kept := slices.DeleteFunc(keysOf(changes), func(k target.Key) bool { return !m.ours.Has(k) })
-		mine = mine.Union(target.SetOf(kept...))
-	}
-	m.ours = mine
+	gone := m.ours.Minus(plan.Keys(p.Register, p.Announce, p.Deregister, p.Held)).Minus(m.unseen(p))
+	m.ours = m.ours.Minus(gone).Union(plan.Keys(p.Stay))
 	m.forgetRefusals(Register, slices.Concat(p.LeftOut, p.Register))
 	m.forgetRefusals(Deregister, p.Deregister)
 }
@@ -282,8 +278,7 @@ func (m *mirror) unseen(p plan.Plan) target.Set {
 	if !p.Wanted.Shared || !m.listedAt.Before(m.seesAll()) {
 		return target.Set{}
 	}
-	unseen := slices.DeleteFunc(m.ours.Keys(), func(key target.Key) bool { _, listed := m.listed[key]; return listed })
-	return target.SetOf(unseen...)
+	return m.ours.Minus(target.SetOf(slices.Collect(maps.Keys(m.listed))...))
 }
 
 // seesAll is from when on a list shows all calls of an earlier life.
@@ -291,7 +286,7 @@ func (m *mirror) seesAll() time.Time { return m.born.Add(plan.VisibleWithin) }
 
 // forgetRefusals drops the refusals of targets that are not asked for any more.
 func (m *mirror) forgetRefusals(op Op, asked []plan.Change) {
-	still := target.SetOf(keysOf(asked)...)
+	still := plan.Keys(asked)
 	maps.DeleteFunc(m.refused[op], func(key target.Key, _ refusal) bool { return !still.Has(key) })
 }
 
@@ -311,12 +306,4 @@ func (m *mirror) observation() plan.Observation {
 		Refused:   refused,
 		FullUntil: m.fullUntil,
 	}
-}
-
-func keysOf(changes []plan.Change) []target.Key {
-	keys := make([]target.Key, len(changes))
-	for i, change := range changes {
-		keys[i] = change.Key
-	}
-	return keys
 }

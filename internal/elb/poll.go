@@ -38,7 +38,7 @@ func (s *Syncer) observeAt(p plan.Plan) poll {
 		return poll{retryAt, pace.Register}
 	}
 	sweep := poll{s.mirror.listedAt.Add(max(s.sweepIn, sweepTurn*s.others())), pace.Sweep}
-	if len(s.mirror.unseen(p).Keys()) > 0 {
+	if s.mirror.unseen(p).Len() > 0 {
 		sweep.at = earlier(sweep.at, s.mirror.seesAll())
 	}
 	for _, wish := range []func(plan.Plan) time.Time{s.pollForGates, s.pollForHeld} {

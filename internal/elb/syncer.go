@@ -117,7 +117,7 @@ func (s *Syncer) Step(ctx context.Context) Round {
 		round.Next = s.start(ctx, round, now)
 	}
 	round.Busy = s.lanes[Register].running || s.lanes[Deregister].running || len(s.mirror.uncertain) > 0 ||
-		len(s.mirror.unseen(round.Plan).Keys()) > 0
+		s.mirror.unseen(round.Plan).Len() > 0
 	round.Outcome = s.done
 	s.done = plan.Outcome{}
 	for op := range s.lanes {
@@ -281,7 +281,7 @@ func (s *Syncer) pick(op Op) []plan.Change {
 		slices.SortStableFunc(changes, func(a, b plan.Change) int { return cmp.Compare(urgencyOf(b), urgencyOf(a)) })
 		changes = changes[:fits]
 	}
-	s.lanes[op].flying = target.SetOf(keysOf(changes)...)
+	s.lanes[op].flying = plan.Keys(changes)
 	s.notePlanned(plan.Plan{Register: changes}, now)
 	return changes
 }
@@ -391,7 +391,7 @@ func (s *Syncer) notePlanned(p plan.Plan, now time.Time) {
 // forgetUnplanned drops the times of changes that came to nothing. A call under
 // way may still come to something.
 func (s *Syncer) forgetUnplanned(p plan.Plan) {
-	still := target.SetOf(keysOf(slices.Concat(p.Register, p.Announce, p.Deregister))...)
+	still := plan.Keys(p.Register, p.Announce, p.Deregister)
 	still = still.Union(s.lanes[Register].flying).Union(s.lanes[Deregister].flying)
 	maps.DeleteFunc(s.planned, func(key target.Key, _ time.Time) bool { return !still.Has(key) })
 }

@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+import (
+	"slices"
+
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
+)
 
 // Remember is what Kubernetes has to remember of the group: the targets that are ours.
 // In a shared group those that are about to be count as well, and while a call is under
@@ -10,17 +14,18 @@ func (p Plan) Remember(have Observation, busy bool) target.Set {
 	if !p.Wanted.Shared {
 		return have.Ours
 	}
-	ours := have.Ours.Union(keysOf(p.Announce)).Union(keysOf(p.Register))
+	ours := have.Ours.Union(Keys(p.Announce, p.Register))
 	if busy {
 		ours = ours.Union(have.Journal)
 	}
 	return ours
 }
 
-func keysOf(changes []Change) target.Set {
-	list := make([]target.Key, len(changes))
-	for i, change := range changes {
-		list[i] = change.Key
+// Keys are those of the targets in lists of changes.
+func Keys(lists ...[]Change) target.Set {
+	var keys []target.Key
+	for _, change := range slices.Concat(lists...) {
+		keys = append(keys, change.Key)
 	}
-	return target.SetOf(list...)
+	return target.SetOf(keys...)
 }

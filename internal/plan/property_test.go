@@ -99,23 +99,15 @@ func (w world) applied(p Plan, drains bool) world {
 			registered[c.Key] = target.Observed{Target: c.Target, Health: target.Health{State: target.Draining}}
 		}
 	}
-	called := keySet(p.Register, p.Deregister)
+	called := Keys(p.Register, p.Deregister)
 	w.have.Targets = nil
 	for _, observed := range registered {
 		w.have.Targets = append(w.have.Targets, observed)
 	}
 	w.have.Uncertain = w.have.Uncertain.Minus(called)
 	w.have.Journal = p.Remember(w.have, false)
-	w.have.Ours = w.have.Ours.Union(keySet(p.Register, p.Stay)).Minus(keySet(p.Deregister))
+	w.have.Ours = w.have.Ours.Union(Keys(p.Register, p.Stay)).Minus(Keys(p.Deregister))
 	return w
-}
-
-func keySet(lists ...[]Change) target.Set {
-	var all []target.Key
-	for _, c := range slices.Concat(lists...) {
-		all = append(all, c.Key)
-	}
-	return target.SetOf(all...)
 }
 
 func (w world) registered() int {

@@ -130,18 +130,18 @@ func (r *region) round(t *rapid.T, c *cluster, faulty bool) {
 	if fate != "call lost" {
 		r.apply(t, c, p)
 	}
-	called := keySet(p.Register, p.Deregister)
+	called := Keys(p.Register, p.Deregister)
 	switch fate {
 	case "dies":
 		c.restart()
 		return
 	case "accepted":
 		c.unsure = c.unsure.Minus(called)
-		c.ours = c.ours.Union(keySet(p.Register)).Minus(keySet(p.Deregister))
+		c.ours = c.ours.Union(Keys(p.Register)).Minus(Keys(p.Deregister))
 	default:
 		c.unsure = c.unsure.Union(called)
 	}
-	c.ours = c.ours.Union(keySet(p.Stay))
+	c.ours = c.ours.Union(Keys(p.Stay))
 	if !c.journalClosed {
 		after := r.observe(c)
 		c.journal = Make(c.wanted(), after, Policy{}, t0).Remember(after, len(c.unsure.Keys()) > 0)
