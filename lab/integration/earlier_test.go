@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
@@ -154,7 +152,7 @@ func (e *env) exportsWhatRulesNeed(url string, group target.ARN) {
 		e.Fatalf("the rules are made of %q only: has their form changed?", needed)
 	}
 	e.eventually("metrics", func() error {
-		page, err := e.page(url)
+		page, err := rig.Get(e.ctx, url)
 		if err != nil {
 			return err
 		}
@@ -166,19 +164,4 @@ func (e *env) exportsWhatRulesNeed(url string, group target.ARN) {
 		}
 		return errors.Join(append(missing, has(page, `tgc_targets{state="registered",target_group="`+group.String()+`"}`))...)
 	})
-}
-
-// page is what somebody gets at a URL.
-func (e *env) page(url string) (string, error) {
-	request, err := http.NewRequestWithContext(e.ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer response.Body.Close()
-	page, err := io.ReadAll(response.Body)
-	return string(page), err
 }

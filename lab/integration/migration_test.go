@@ -216,7 +216,7 @@ func (m *migration) available(d *appsv1.Deployment, meanwhile func([]corev1.Pod)
 func (e *env) says(url string, words ...string) {
 	e.Helper()
 	e.eventually(url, func() error {
-		page, err := e.page(url)
+		page, err := rig.Get(e.ctx, url)
 		if err != nil {
 			return err
 		}

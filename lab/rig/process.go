@@ -274,16 +274,17 @@ func (p *Process) Wait() int {
 
 // Metrics reads the process's metrics page.
 func (p *Process) Metrics(ctx context.Context) (string, error) {
-	return get(ctx, p.metrics+"/metrics")
+	return Get(ctx, p.metrics+"/metrics")
 }
 
 // Healthy asks one of the health endpoints, such as /readyz.
 func (p *Process) Healthy(ctx context.Context, path string) error {
-	_, err := get(ctx, p.health+path)
+	_, err := Get(ctx, p.health+path)
 	return err
 }
 
-func get(ctx context.Context, url string) (string, error) {
+// Get gives the page at a URL. Any other status than 200 is an error.
+func Get(ctx context.Context, url string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
