@@ -65,7 +65,7 @@ func TestResourceTellsRequiredFieldsFirstAndRulesAtTheirField(t *testing.T) {
 	page, err := Resource([]byte(`
 spec:
   group: example.com
-  names: {kind: Thing, singular: thing}
+  names: {kind: Thing, shortNames: [th]}
   versions:
   - name: v1
     schema:

@@ -12,8 +12,13 @@ import (
 // crd is what the page tells of a CustomResourceDefinition.
 type crd struct {
 	Spec struct {
-		Group    string
-		Names    struct{ Kind, Singular string }
+		Group string
+		Names struct {
+			Kind string
+			// ShortNames are ours alone. The others may be taken by another group: with
+			// AWS Load Balancer Controller, kubectl takes them for its.
+			ShortNames []string
+		}
 		Versions []version
 	}
 }
@@ -60,7 +65,7 @@ func Resource(definition []byte) (string, error) {
 	}
 	names := c.Spec.Names
 	p := newPage(names.Kind, fmt.Sprintf("The fields of `%s` objects, as `kubectl explain %s` tells them too, with the rules by which the API server accepts or refuses them.",
-		names.Kind, names.Singular))
+		names.Kind, names.ShortNames[0]))
 	for _, v := range c.Spec.Versions {
 		p.heading(2, c.Spec.Group+"/"+v.Name)
 		top := v.Schema.OpenAPIV3Schema
