@@ -25,7 +25,8 @@ type Profile struct {
 	DeregistrationDelay time.Duration
 	// CheckInterval of the health checks.
 	CheckInterval time.Duration
-	// Idle connections are closed after that time.
+	// Idle connections are closed after that time, and targets that do not answer are
+	// given up. It is real time.
 	Idle time.Duration
 	// Speed is how many times as fast the load balancer's time runs unless
 	// [Case.Speed] says otherwise: such that a run takes about half a minute.

@@ -13,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
-	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
@@ -31,6 +30,9 @@ const (
 	connectTimeout = 5 * time.Second
 	// requestTimeout is far above what a request takes.
 	requestTimeout = 10 * time.Second
+	// unused connections are closed by clients after that time: well before the load
+	// balancer or a pod that ends do it, which must not close what is about to be used.
+	unused = time.Second
 )
 
 // stage is where a case takes place.
@@ -203,12 +205,16 @@ func (s *stage) simulatorOptions() elbsim.Options {
 	return elbsim.Options{
 		Settings: &settings, Speed: s.Speed,
 		DataPlane: &dataplane.Options{
-			Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: p.Idle, NLBIdle: p.Idle,
-			ConnectTimeout: time.Duration(s.Speed * float64(connectTimeout)),
+			Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: s.real(p.Idle), NLBIdle: s.real(p.Idle),
+			ConnectTimeout: s.real(connectTimeout),
 			LogLimit:       keptEntries, OnNews: s.ledger.hear,
 		},
 	}
 }
+
+// real is what the load balancer has to be told for something to take so long in real
+// time: what waits for programs of this machine is not to be as fast as the rest.
+func (s *stage) real(d time.Duration) time.Duration { return time.Duration(s.Speed * float64(d)) }
 
 func (s *stage) groupSeed(i int) elbsim.SeedGroup {
 	p := s.Profile
@@ -285,8 +291,6 @@ func (s *stage) loadOptions() load.Options {
 	return load.Options{
 		Targets: targets, Rate: s.Rate, Mix: s.traffic.Mix, Seed: s.Seed, Run: s.namespace,
 		Timeout: requestTimeout, Long: s.traffic.Long,
-		// Well below that of the load balancer, which must not close what is about to be used.
-		Idle:       clock.New(s.Speed).Timeout(s.Profile.Idle) / 3,
-		KeepLosses: keptEntries, Collector: s.collector,
+		Idle: unused, KeepLosses: keptEntries, Collector: s.collector,
 	}
 }
