@@ -76,7 +76,8 @@ test-main: ## Run the tests that need no cluster: seconds
 
 .PHONY: test-lab
 test-lab: ## Run the tests against a real control plane, built from source on first use
-	cd lab && go test -timeout 30m ./...
+	@# One suite at a time: each has a cluster of its own, and some send load.
+	cd lab && go test -p 1 -timeout 30m ./...
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Run the linters on all modules with code
