@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,10 +25,13 @@ import (
 
 const policyDelivery = "policy"
 
-// installPolicy puts the policy in force where namespaces ask for it, once for all tests.
-var installPolicy = sync.OnceValue(func() error {
-	return shared.InstallPolicy(context.Background(), policyDelivery)
-})
+// installPolicy puts the policy in force where namespaces ask for it, unless it is.
+func installPolicy(ctx context.Context) error {
+	if err := shared.InstallPolicy(ctx, policyDelivery); !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	return nil
+}
 
 // hour is longer than any test: who waits for so long has not done what it should.
 const hour = 3600
@@ -39,7 +42,7 @@ func newDraining(t *testing.T, mode v1beta1.DrainMode, hold, late int32, change 
 	t.Helper()
 	needNodes(t)
 	t.Parallel()
-	if err := installPolicy(); err != nil {
+	if err := installPolicy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b := &bed{namespace: namespace(t)}

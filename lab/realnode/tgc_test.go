@@ -1,11 +1,9 @@
 package realnode_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,13 +15,10 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
@@ -56,18 +51,23 @@ func newBed(t *testing.T) *bed {
 	b.plant(t)
 	service(t, b.namespace, "web")
 	b.bind(t, func(*v1beta1.TargetGroupBindingSpec) {})
-	deployment := b.deployment()
-	if err := shared.API.Create(t.Context(), deployment); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := shared.API.Delete(context.Background(), deployment); err != nil {
-			t.Error(err)
-		}
-	})
+	keep(t, b.deployment())
 	b.control(t)
 	b.awaitSettled(t)
 	return b
+}
+
+// keep makes a Deployment, which goes with the test.
+func keep(t *testing.T, d *appsv1.Deployment) {
+	t.Helper()
+	if err := shared.API.Create(t.Context(), d); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := shared.API.Delete(context.Background(), d); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // plant makes a target group behind a load balancer.
@@ -240,13 +240,23 @@ func TestRollingUpdateDeregistersFirst(t *testing.T) {
 
 const imageVersion = "v0.0.0-test"
 
-// pushImage makes the image as it is released and pushes it to the nodes' registry.
-func pushImage(t *testing.T) (image string) {
-	t.Helper()
+// push makes the image as it is released and pushes it to the nodes' registry, once for
+// all tests.
+var push = sync.OnceValues(func() (image string, err error) {
 	image = shared.Real.Registry() + "/released/tgc:" + imageVersion
-	push := exec.CommandContext(t.Context(), "make", "-C", "../..", "push", "IMAGE="+image, "VERSION="+imageVersion, "BIN="+t.TempDir())
-	if output, err := push.CombinedOutput(); err != nil {
-		t.Fatalf("make push: %v\n%s", err, output)
+	made := exec.Command("make", "-C", "../..", "push", "IMAGE="+image, "VERSION="+imageVersion, "BIN="+filepath.Join(shared.LogDir(), "bin"))
+	if output, err := made.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make push: %w\n%s", err, output)
+	}
+	return image, nil
+})
+
+// pushImage gives the name of the released image, once it can be pulled.
+func pushImage(t *testing.T) string {
+	t.Helper()
+	image, err := push()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return image
 }
@@ -280,60 +290,6 @@ func TestImageTellsItsVersion(t *testing.T) {
 	}
 }
 
-// tgc runs as a Deployment of the released image, with the rights of
-// config/one-service/rbac.yaml and the token of its ServiceAccount, and reaches the API
-// server where pods look for it.
-func TestControllerInAPod(t *testing.T) {
-	needNodes(t)
-	t.Parallel()
-	b := &bed{namespace: namespace(t)}
-	b.plant(t)
-	service(t, b.namespace, "web")
-	until(t, create(t, webPod(b.namespace, "web")), "ready", ready)
-	applyRBAC(t, b.namespace)
-	controller := b.controller(pushImage(t), serveToPods(t))
-	if err := shared.API.Create(t.Context(), controller); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			logPods(t, b.namespace, controller.Spec.Template.Labels)
-		}
-		if err := shared.API.Delete(context.Background(), controller); err != nil {
-			t.Error(err)
-		}
-	})
-	awaitHealthy(t, b.group, 1)
-}
-
-// controller is a Deployment of tgc, which finds AWS at an endpoint.
-func (b *bed) controller(image, endpoint string) *appsv1.Deployment {
-	labels := map[string]string{"app": "tgc"}
-	return &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.namespace, Name: "tgc"},
-		Spec: appsv1.DeploymentSpec{
-			Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec: corev1.PodSpec{
-					ServiceAccountName: "tgc",
-					Containers: []corev1.Container{{
-						Name: "tgc", Image: image, SecurityContext: restricted(),
-						Args: []string{"controller", "--service=web", "--target-group-arn=" + b.group.String()},
-						Env: []corev1.EnvVar{
-							{Name: "AWS_ENDPOINT_URL", Value: endpoint},
-							{Name: "AWS_REGION", Value: "eu-central-1"},
-							{Name: "AWS_EC2_METADATA_DISABLED", Value: "true"},
-							{Name: "AWS_ACCESS_KEY_ID", Value: "lab"},
-							{Name: "AWS_SECRET_ACCESS_KEY", Value: "lab"},
-						},
-					}},
-				},
-			},
-		},
-	}
-}
-
 // logPods prints what pods with these labels have said.
 func logPods(t *testing.T, namespace string, labels client.MatchingLabels) {
 	t.Helper()
@@ -356,45 +312,4 @@ func serveToPods(t *testing.T) string {
 	}
 	t.Cleanup(func() { stop() })
 	return endpoint
-}
-
-// applyRBAC makes the objects of config/one-service/rbac.yaml in a namespace.
-func applyRBAC(t *testing.T, namespace string) {
-	t.Helper()
-	file, err := os.Open(filepath.Join("..", "..", "config", "one-service", "rbac.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	kinds := map[string]func() client.Object{
-		"ServiceAccount": func() client.Object { return &corev1.ServiceAccount{} },
-		"Role":           func() client.Object { return &rbacv1.Role{} },
-		"RoleBinding":    func() client.Object { return &rbacv1.RoleBinding{} },
-	}
-	made := 0
-	for documents := utilyaml.NewYAMLReader(bufio.NewReader(file)); ; {
-		text, err := documents.Read()
-		if err != nil {
-			break
-		}
-		var meta metav1.TypeMeta
-		if err := yaml.Unmarshal(text, &meta); err != nil {
-			t.Fatal(err)
-		}
-		object := kinds[meta.Kind]()
-		if err := yaml.UnmarshalStrict(text, object); err != nil {
-			t.Fatal(err)
-		}
-		object.SetNamespace(namespace)
-		if binding, ok := object.(*rbacv1.RoleBinding); ok {
-			binding.Subjects[0].Namespace = namespace
-		}
-		if err := shared.API.Create(t.Context(), object); err != nil {
-			t.Fatal(err)
-		}
-		made++
-	}
-	if made != len(kinds) {
-		t.Fatalf("%d objects made of %s", made, strings.TrimPrefix(file.Name(), "../../"))
-	}
 }
