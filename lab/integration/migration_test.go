@@ -16,6 +16,7 @@ import (
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/api/v1beta1"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
@@ -38,12 +39,13 @@ func newMigration(t *testing.T) *migration {
 	t.Helper()
 	t.Parallel()
 	p := losses.Profiles()[0]
+	c := clock.New(p.Speed)
 	settings := elbsim.DefaultSettings()
 	settings.ALBRegistration = elbsim.Duration(p.Registration)
 	e := newEnvWith(t, elbsim.Options{
 		Settings: &settings, Speed: p.Speed,
 		DataPlane: &dataplane.Options{
-			ALB: &p.Delays, ALBIdle: p.Idle, ConnectTimeout: time.Duration(p.Speed * float64(busy*time.Second)),
+			ALB: &p.Delays, ALBIdle: c.Simulated(p.Idle), ConnectTimeout: c.Simulated(busy * time.Second),
 		},
 	})
 	return &migration{env: e, profile: p, timing: p.Timing(p.Speed, 0)}
@@ -89,7 +91,7 @@ func (m *migration) under(balancer string) clients {
 	generator, err := load.Start(m.ctx, load.Options{
 		Targets: nodes, Rate: 40, Mix: m.profile.Mix, Long: 500 * time.Millisecond,
 		// Well below that of the load balancer, which must not close what is about to be used.
-		Idle: time.Duration(float64(m.profile.Idle) / m.profile.Speed / 3),
+		Idle: m.profile.Idle / 3,
 	})
 	if err != nil {
 		m.Fatal(err)

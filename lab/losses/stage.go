@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
@@ -199,22 +200,18 @@ func (s *stage) makeBalancers(context.Context) (err error) {
 }
 
 func (s *stage) simulatorOptions() elbsim.Options {
-	p := &s.Profile
+	p, c := &s.Profile, clock.New(s.Speed)
 	settings := elbsim.DefaultSettings()
 	settings.ALBRegistration, settings.NLBRegistration = elbsim.Duration(p.Registration), elbsim.Duration(p.Registration)
 	return elbsim.Options{
 		Settings: &settings, Speed: s.Speed,
 		DataPlane: &dataplane.Options{
-			Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: s.real(p.Idle), NLBIdle: s.real(p.Idle),
-			ConnectTimeout: s.real(connectTimeout),
+			Seed: s.Seed, ALB: &p.Delays, NLB: &p.Delays, ALBIdle: c.Simulated(p.Idle), NLBIdle: c.Simulated(p.Idle),
+			ConnectTimeout: c.Simulated(connectTimeout),
 			LogLimit:       keptEntries, OnNews: s.ledger.hear,
 		},
 	}
 }
-
-// real is what the load balancer has to be told for something to take so long in real
-// time: what waits for programs of this machine is not to be as fast as the rest.
-func (s *stage) real(d time.Duration) time.Duration { return time.Duration(s.Speed * float64(d)) }
 
 func (s *stage) groupSeed(i int) elbsim.SeedGroup {
 	p := s.Profile

@@ -44,6 +44,12 @@ func (c Clock) Real(simulated time.Duration) time.Duration {
 	return time.Duration(float64(simulated) / c.speed)
 }
 
+// Simulated is how long a real duration is in simulated time: what has to be set for
+// something to wait for programs that run no faster because the clock does.
+func (c Clock) Simulated(real time.Duration) time.Duration {
+	return time.Duration(float64(real) * c.speed)
+}
+
 // floor is the shortest time that programs under test are given to answer: they
 // run no faster because the clock does.
 const floor = time.Second

@@ -30,3 +30,15 @@ func TestProgramsUnderTestGetASecond(t *testing.T) {
 		}
 	}
 }
+
+func TestSimulatedIsTheInverseOfReal(t *testing.T) {
+	for _, speed := range []float64{0, 1, 20, 0.5} {
+		c := New(speed)
+		if got := c.Real(c.Simulated(time.Minute)); got != time.Minute {
+			t.Errorf("speed %v: got %v", speed, got)
+		}
+	}
+	if got := New(20).Simulated(3 * time.Second); got != time.Minute {
+		t.Errorf("got %v", got)
+	}
+}
