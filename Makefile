@@ -75,9 +75,19 @@ test-main: ## Run the tests that need no cluster: seconds
 	cd image && go test -race -timeout 30m ./...
 
 .PHONY: test-lab
-test-lab: ## Run the tests against a real control plane, built from source on first use
-	@# One suite at a time: each has a cluster of its own, and some send load.
-	cd lab && go test -p 1 -timeout 30m ./...
+test-lab: test-cluster test-load ## Run the tests against a real control plane, built from source on first use
+
+# Suites that send requests, of which none may be lost, or run whole nodes. Each
+# has the machine for itself.
+LOAD := ./losses ./realnode
+
+.PHONY: test-cluster
+test-cluster: ## Run those of them that can share the machine
+	cd lab && go test -timeout 30m $$(go list ./... | grep -v $(LOAD:./%=-e '/%$$'))
+
+.PHONY: test-load
+test-load: ## Run those of them that need it for themselves
+	cd lab && go test -p 1 -timeout 30m $(LOAD)
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Run the linters on all modules with code

@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
+	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/clock"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim/dataplane"
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/target"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/load"
@@ -49,8 +50,10 @@ func newExample(t *testing.T) *example {
 	// Real seconds pass until a target turns healthy, within which nothing else keeps a
 	// pod from being Ready.
 	settings.ALBRegistration = elbsim.Duration(time.Minute)
-	sim, err := rig.StartSimulator(elbsim.Options{Settings: &settings, Speed: 10, DataPlane: &dataplane.Options{
-		ConnectTimeout: time.Minute, // six seconds here, which only a busy machine would take
+	c := clock.New(10)
+	sim, err := rig.StartSimulator(elbsim.Options{Settings: &settings, Speed: c.Speed(), DataPlane: &dataplane.Options{
+		// A busy machine takes its time, whatever the load balancer's clock.
+		ConnectTimeout: c.Simulated(10 * time.Second), ALBIdle: c.Simulated(time.Minute),
 	}})
 	if err != nil {
 		t.Fatal(err)
