@@ -6,6 +6,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -240,11 +241,12 @@ func TestRollingUpdateDeregistersFirst(t *testing.T) {
 
 const imageVersion = "v0.0.0-test"
 
-// push makes the image as it is released and pushes it to the nodes' registry, once for
-// all tests.
+// push makes the image as it is released, but for machines like this one only, and pushes
+// it to the nodes' registry, once for all tests.
 var push = sync.OnceValues(func() (image string, err error) {
 	image = shared.Real.Registry() + "/released/tgc:" + imageVersion
-	made := exec.Command("make", "-C", "../..", "push", "IMAGE="+image, "VERSION="+imageVersion, "BIN="+filepath.Join(shared.LogDir(), "bin"))
+	made := exec.Command("make", "-C", "../..", "push", "IMAGE="+image, "VERSION="+imageVersion,
+		"ARCHITECTURES="+runtime.GOARCH, "BIN="+filepath.Join(shared.LogDir(), "bin"))
 	if output, err := made.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make push: %w\n%s", err, output)
 	}
