@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -219,31 +217,17 @@ func (i installed) scraped(service string) (leading int) {
 		return nil
 	})
 	for _, address := range addresses {
-		page := i.get("http://" + net.JoinHostPort(address, "8080") + "/metrics")
+		var page string
+		eventually(i, address+" gives its metrics", func() (err error) {
+			page, err = rig.Get(i.Context(), "http://"+net.JoinHostPort(address, "8080")+"/metrics")
+			return err
+		})
 		if !strings.Contains(page, "\ntgc_drains_total{") {
 			i.Errorf("%s does not export the metrics of tgc:\n%s", address, page)
 		}
 		leading += strings.Count(page, `leader_election_master_status{name="targetgroupcontroller"} 1`)
 	}
 	return leading
-}
-
-func (i installed) get(url string) string {
-	i.Helper()
-	request, err := http.NewRequestWithContext(i.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		i.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		i.Fatal(err)
-	}
-	defer response.Body.Close()
-	page, err := io.ReadAll(response.Body)
-	if err != nil {
-		i.Fatal(err)
-	}
-	return string(page)
 }
 
 // tell logs what its pods have said if the test fails.
