@@ -46,8 +46,8 @@ func (c Clock) Real(simulated time.Duration) time.Duration {
 
 // Simulated is how long a real duration is in simulated time: what has to be set for
 // something to wait for programs that run no faster because the clock does.
-func (c Clock) Simulated(real time.Duration) time.Duration {
-	return time.Duration(float64(real) * c.speed)
+func (c Clock) Simulated(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * c.speed)
 }
 
 // floor is the shortest time that programs under test are given to answer: they
