@@ -67,7 +67,6 @@ func TestDrain_APIServerOutage(t *testing.T) {
 // The wall clock of the controller and of the pod is set ahead, or back, while the pod
 // waits to be deregistered, and set right while it is held.
 func TestDrain_ClockJumps(t *testing.T) {
-	t.Parallel()
 	for name, jump := range map[string]time.Duration{"ahead": time.Hour, "back": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)
@@ -91,7 +90,6 @@ func TestDrain_ClockJumps(t *testing.T) {
 
 // The last healthy target is released neither earlier nor later for a clock that jumps.
 func TestDrain_ClockJumpsWhileTheLastHealthyTargetWaits(t *testing.T) {
-	t.Parallel()
 	for name, jump := range map[string]time.Duration{"ahead": time.Hour, "back": -time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			e := newEnv(t)

@@ -10,7 +10,6 @@ import (
 // Pods that leave for good wait for no other: they are deregistered when it shows that
 // none was made, long before their time is over.
 func TestDrain_ScaledToZero(t *testing.T) {
-	t.Parallel()
 	for _, mode := range []v1beta1.DrainMode{v1beta1.DrainSleep, v1beta1.DrainHold} {
 		t.Run(string(mode), func(t *testing.T) {
 			// Longer than anybody waits here.

@@ -245,7 +245,6 @@ func (d *draining) refuse(group target.ARN, code string) (end func()) {
 }
 
 func TestDrain_RollingUpdate(t *testing.T) {
-	t.Parallel()
 	for mode, late := range map[v1beta1.DrainMode]int32{v1beta1.DrainSleep: 30, v1beta1.DrainHold: 100} {
 		t.Run(string(mode), func(t *testing.T) {
 			d := newDraining(t, mode, times{hold: 3, late: late, shutdown: 2})
@@ -289,7 +288,6 @@ func TestDrain_DeregistrationThrottled(t *testing.T) {
 // A controller is killed while pods drain, and another takes over: before AWS has
 // accepted anything, and after. Deadlines are far away.
 func TestDrain_ControllerKilledAndNewLeader(t *testing.T) {
-	t.Parallel()
 	for _, moment := range []string{"before the deregistration", "after it"} {
 		t.Run(moment, func(t *testing.T) {
 			one, two := shared.NextDesk(), shared.NextDesk()
@@ -431,7 +429,6 @@ func TestDrain_PodInTwoGroups(t *testing.T) {
 // A single replica is evicted, and its replacement takes its time: it stays registered
 // until that is healthy.
 func TestDrain_SingleReplicaEvicted(t *testing.T) {
-	t.Parallel()
 	for mode, late := range map[v1beta1.DrainMode]int32{v1beta1.DrainSleep: 60, v1beta1.DrainHold: 300} {
 		t.Run(string(mode), func(t *testing.T) {
 			d := newDraining(t, mode, times{hold: 3, late: late, shutdown: 2})

@@ -75,7 +75,6 @@ func surge(d *appsv1.Deployment) {
 // A Deployment of two pods is rolled. With gates the group has two healthy targets
 // all the time; without it would have none, or the test would prove nothing.
 func TestGatedDeploymentRollsWithoutLackOfHealthyTargets(t *testing.T) {
-	t.Parallel()
 	for _, c := range []struct {
 		name  string
 		gates []string
@@ -210,7 +209,6 @@ func TestBehaviour25_GatesOfTwoGroupsAreIndependent(t *testing.T) {
 }
 
 func TestBehaviour27_GateOpensWhereNothingCanBecomeHealthy(t *testing.T) {
-	t.Parallel()
 	t.Run("group not in use", func(t *testing.T) {
 		e := newEnv(t)
 		group := e.group(func(g *elbsim.SeedGroup) { g.LoadBalancer = "" })
@@ -263,7 +261,6 @@ func TestBehaviour27_GateOpensWhereNothingCanBecomeHealthy(t *testing.T) {
 // What somebody can mend keeps the gate closed, with the reason: the pod would get
 // no traffic.
 func TestGateStaysClosedWhileItsBindingCannotBeCarriedOut(t *testing.T) {
-	t.Parallel()
 	t.Run("port not found", func(t *testing.T) {
 		e := newEnv(t)
 		group := e.group()
