@@ -28,7 +28,7 @@ import (
 
 // patience bounds every wait for a condition. It is no expectation of speed: a
 // test that needs it fails.
-const patience = 5 * time.Minute
+const patience = 10 * time.Minute
 
 // env is a test's own corner of the rig: a namespace and a simulator.
 type env struct {
