@@ -64,6 +64,9 @@ func Resource(definition []byte) (string, error) {
 		return "", err
 	}
 	names := c.Spec.Names
+	if len(names.ShortNames) == 0 {
+		return "", fmt.Errorf("spec.names.shortNames of %s is empty: give it one, which users call it by", names.Kind)
+	}
 	p := newPage(names.Kind, fmt.Sprintf("The fields of `%s` objects, as `kubectl explain %s` tells them too, with the rules by which the API server accepts or refuses them.",
 		names.Kind, names.ShortNames[0]))
 	for _, v := range c.Spec.Versions {
