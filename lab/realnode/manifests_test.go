@@ -3,7 +3,6 @@ package realnode_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -78,13 +77,7 @@ func unapply(t *testing.T, objects []*unstructured.Unstructured) {
 		if err := client.IgnoreNotFound(shared.API.Delete(ctx, object)); err != nil {
 			t.Error(err)
 		}
-		eventually(t, object.GetName()+" is gone", func() error {
-			err := shared.API.Get(ctx, client.ObjectKeyFromObject(object), object)
-			if err == nil {
-				return fmt.Errorf("the %s is still there", object.GetKind())
-			}
-			return client.IgnoreNotFound(err)
-		})
+		untilGone(t, object)
 	}
 }
 
@@ -98,7 +91,7 @@ func imageOf(image string) (old, ours string) {
 // find the simulator.
 func withAWS(t *testing.T, first string) (old, ours string) {
 	t.Helper()
-	return first, strings.Join(append([]string{first}, rig.AWSEnv(serveToPods(t))...), "\n  - ")
+	return first, strings.Join(append([]string{first}, rig.AWSEnv(serveToPods(t, shared.Sim))...), "\n  - ")
 }
 
 // installed is tgc as a Deployment of two pods.
@@ -300,13 +293,7 @@ func (b *bed) leave(t *testing.T) {
 	if err := shared.API.Delete(t.Context(), binding); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the binding is gone", func() error {
-		err := shared.API.Get(t.Context(), client.ObjectKeyFromObject(binding), binding)
-		if err == nil {
-			return errors.New("it is still there")
-		}
-		return client.IgnoreNotFound(err)
-	})
+	untilGone(t, binding)
 	awaitHealthy(t, b.group, 0)
 }
 

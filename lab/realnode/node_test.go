@@ -23,6 +23,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/client-go/util/exec"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/targetgroupcontroller/targetgroupcontroller/internal/elbsim"
 	"github.com/targetgroupcontroller/targetgroupcontroller/lab/app"
@@ -335,10 +336,12 @@ func TestPodLeavesInOrder(t *testing.T) {
 	untilGone(t, pod)
 }
 
-func untilGone(t *testing.T, pod *corev1.Pod) {
+// untilGone waits, after a test, too, until an object is gone, which it leaves as it is.
+func untilGone(t *testing.T, object client.Object) {
 	t.Helper()
-	eventually(t, pod.Name+" is gone", func() error {
-		_, err := shared.Client().CoreV1().Pods(pod.Namespace).Get(t.Context(), pod.Name, metav1.GetOptions{})
+	now := object.DeepCopyObject().(client.Object)
+	eventually(t, object.GetName()+" is gone", func() error {
+		err := shared.API.Get(context.Background(), client.ObjectKeyFromObject(object), now)
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
@@ -369,10 +372,12 @@ func execute(t *testing.T, pod *corev1.Pod, container string, command ...string)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for said == "" && t.Context().Err() == nil {
+	for ended := true; said == "" && ended; {
 		var output bytes.Buffer
 		err = executor.StreamWithContext(t.Context(), remotecommand.StreamOptions{Stdout: &output, Stderr: &output})
 		said = output.String()
+		_, failed := errors.AsType[exec.CodeExitError](err)
+		ended = err == nil || failed
 	}
 	return said, err
 }

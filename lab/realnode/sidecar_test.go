@@ -78,12 +78,7 @@ func newExample(t *testing.T) *example {
 // and where AWS is.
 func (e *example) deploy(kind, containers string) {
 	e.t.Helper()
-	endpoint, stop, err := rig.ServeToPods(e.sim.Sim)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	e.t.Cleanup(func() { stop() })
-	objects, err := manifests.Build(e.overlay(kind, containers, endpoint))
+	objects, err := manifests.Build(e.overlay(kind, containers, serveToPods(e.t, e.sim.Sim)))
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -305,10 +305,10 @@ func logPods(t *testing.T, namespace string, labels client.MatchingLabels) {
 	}
 }
 
-// serveToPods serves the simulator where pods can reach it, and gives its URL.
-func serveToPods(t *testing.T) string {
+// serveToPods serves a simulator where pods can reach it, and gives its URL.
+func serveToPods(t *testing.T, sim *elbsim.Sim) string {
 	t.Helper()
-	endpoint, stop, err := rig.ServeToPods(shared.Sim)
+	endpoint, stop, err := rig.ServeToPods(sim)
 	if err != nil {
 		t.Fatal(err)
 	}
